@@ -1,0 +1,170 @@
+"""Runs an architecture once: ready nodes at once, the samples of a node at once, one deadline, one budget.
+
+How a run degrades: a failed draw is dropped and recorded; a node with fewer draws than its quorum fails; a node runs on what
+its surviving inputs give and fails when none survives; the run fails, with every cause listed, when the output node fails.
+A refusal by the budget ends the run at once. An error is never an answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from archon import extract as extraction
+from archon.architecture import Architecture
+from archon.budget import Budget
+from archon.canonical import CanonicalNode
+from archon.context import Clients, NodeContext, RunContext, RunOptions, list_clock, start_list_clock
+from archon.errors import ArchonError, BudgetError, ConfigError, NodeError, RunError
+from archon.graph import Graph, check
+from archon.protocols import Sandbox
+from archon.trace import NodeRecord, Trace
+from archon.types import Candidate, Chunk, Completion, Message, State, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a run gives."""
+
+    answer: Message
+    candidates: tuple[Candidate, ...]
+    """Every candidate of the last stage; the first is the answer."""
+    trace: Trace
+
+    @property
+    def text(self) -> str:
+        """The answer's text."""
+        return self.answer.text
+
+    @property
+    def spend(self) -> Usage:
+        """What was really called and paid: cache hits cost nothing."""
+        return self.trace.spend
+
+    @property
+    def list_usage(self) -> Usage:
+        """What the run would have cost with no cache."""
+        return self.trace.list_usage
+
+    @property
+    def list_latency(self) -> float:
+        """Seconds of the longest path over recorded call latencies."""
+        return self.trace.list_latency
+
+    @property
+    def completion(self) -> Completion:
+        """The answer as a model's completion would be, usage counting every call."""
+        best = self.candidates[0]
+        return Completion(self.answer, best.model, self.list_usage, best.finish_reason)
+
+
+async def run(
+    architecture: Architecture | Graph,
+    messages: Sequence[Message],
+    clients: Clients,
+    *,
+    seed: int = 0,
+    extractor: str = "number",
+    budget: Budget | None = None,
+    deadline: float | None = None,
+    sandbox: Sandbox | None = None,
+    options: RunOptions = RunOptions(),
+    sink: Callable[[Chunk], None] | None = None,
+) -> Result:
+    """One answer of an architecture to one conversation.
+
+    Args:
+        deadline: seconds from now after which the run is given up.
+        sink: receives the pieces of the answer as they arrive, when the output node makes a single call.
+
+    Raises:
+        ConfigError: the architecture, a model or the conversation is wrong; nothing was called.
+        BudgetError: the budget refused a call.
+        RunError: no answer could be produced; holds every cause and the trace.
+    """
+    if not messages:
+        raise ConfigError("the conversation is empty; give at least one message")
+    graph = architecture if isinstance(architecture, Graph) else check(architecture)
+    context = RunContext(clients, extraction.extractor(extractor), seed, budget, sandbox, options, sink)
+    job = _Run(graph, context, State(tuple(messages)))
+    try:
+        async with asyncio.timeout(deadline):
+            state = await job.result()
+    except TimeoutError:
+        failures = [ArchonError(call.error or "") for call in context.trace.failures]
+        raise RunError(f"no answer within the deadline of {deadline:g} s", failures, context.trace) from None
+    return Result(state.candidates[0].message, state.candidates, context.trace)
+
+
+@dataclass(slots=True)
+class _Run:
+    graph: Graph
+    context: RunContext
+    start: State
+    began: float = field(default_factory=time.monotonic)
+    tasks: dict[str, asyncio.Task[State | NodeError]] = field(default_factory=dict)
+
+    async def result(self) -> State:
+        """The output node's state. Nodes are started in canonical order and wait for their inputs."""
+        for node in self.graph.nodes:
+            self.context.trace.nodes[node.id] = NodeRecord(node.id, node.name)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for node in self.graph.nodes:
+                    self.tasks[node.id] = group.create_task(self._finished(node))
+        except BaseExceptionGroup as failures:
+            raise _first(failures) from None
+        outcome = self.tasks[self.graph.architecture.output].result()
+        if isinstance(outcome, NodeError):
+            raise RunError("no answer", self._causes(), self.context.trace)
+        return outcome
+
+    async def _finished(self, node: CanonicalNode) -> State | NodeError:
+        record = self.context.trace.nodes[node.id]
+        inputs = [await self.tasks[source] for source in node.inputs]
+        begun = max((self.context.trace.nodes[source].list_ended for source in node.inputs), default=0.0)
+        start_list_clock(begun)
+        record.started, record.list_started = self._now(), begun
+        outcome = await self._outcome(node, inputs)
+        record.ended, record.list_ended = self._now(), list_clock()
+        if isinstance(outcome, NodeError):
+            record.error = str(outcome)
+        else:
+            record.candidates = outcome.candidates
+        return outcome
+
+    async def _outcome(self, node: CanonicalNode, inputs: Sequence[State | NodeError]) -> State | NodeError:
+        usable = [each for each in inputs if not isinstance(each, NodeError)]
+        if inputs and not usable:
+            return NodeError(node.id, "no input is left to work on")
+        try:
+            state = await node.layer.run(State.merged(usable) if usable else self.start, self._view(node))
+        except BudgetError:
+            raise
+        except NodeError as error:
+            return error
+        except ArchonError as error:
+            return NodeError(node.id, str(error))
+        if not state.candidates:
+            return NodeError(node.id, "no candidate is left")
+        return state
+
+    def _view(self, node: CanonicalNode) -> NodeContext:
+        is_output = node.id == self.graph.architecture.output
+        single = is_output and self.context.sink is not None and node.layer.plan(len(node.inputs)).calls == 1
+        return NodeContext(self.context, node.id, node.base, is_output, single)
+
+    def _causes(self) -> list[BaseException]:
+        outcomes = [task.result() for task in self.tasks.values()]
+        return [outcome for outcome in outcomes if isinstance(outcome, NodeError)]
+
+    def _now(self) -> float:
+        return time.monotonic() - self.began
+
+
+def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first plain exception of a group, however deep."""
+    first = failures.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first

@@ -1,0 +1,1 @@
+"""Search spaces shipped with Archon Engine, as YAML data."""
