@@ -220,6 +220,8 @@ class Plan:
 
     calls: int
     candidates: int
+    contingent: int = 0
+    """Further calls at most: repairs of answers that could not be parsed, and chunks where the context overflows."""
 
 
 @dataclass(frozen=True, slots=True)
