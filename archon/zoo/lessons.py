@@ -1,0 +1,64 @@
+"""The lessons of one training step, as token ids: a pure function of recipe and step, so a run can resume anywhere."""
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from archon.zoo.encoding import EOS, encode
+from archon.zoo.ledger import draw_problem
+from archon.zoo.recipes import Recipe
+from archon.zoo.roles import drawn
+from archon.zoo.vocabulary import CONTEXT, Vocabulary
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """Token ids and how many of them are prompt; the rest, end token included, is to be learnt."""
+
+    ids: list[int]
+    prompt: int
+
+
+def lesson(vocabulary: Vocabulary, rng: random.Random, role: str, recipe: Recipe) -> Lesson:
+    """One lesson of `role`, drawn from the training split."""
+    problem = draw_problem(rng, steps=recipe.problem_steps, largest=recipe.largest, kinds=dict(recipe.kinds))
+    example = drawn(rng, role, problem)
+    prompt = encode(vocabulary, example.role, example.parts)
+    return Lesson([*prompt, *vocabulary.plain(example.answer), vocabulary.special(EOS)], len(prompt))
+
+
+def step_lessons(vocabulary: Vocabulary, recipe: Recipe, step: int) -> list[Lesson]:
+    """All lessons of one optimiser step, shortest first; each role gets its share of the tokens on average."""
+    rng = random.Random(f"lessons:{recipe.seed}:{step}")
+    rates = _rates(vocabulary, recipe)
+    lessons, tokens = list[Lesson](), 0
+    while tokens < recipe.step_tokens:
+        role = rng.choices(list(rates), list(rates.values()))[0]
+        made = lesson(vocabulary, rng, role, recipe)
+        if len(made.ids) <= CONTEXT:
+            lessons.append(made)
+            tokens += len(made.ids)
+    return sorted(lessons, key=lambda made: len(made.ids))
+
+
+def micro_batches(lessons: Sequence[Lesson], limit: int) -> Iterator[list[Lesson]]:
+    """Lessons of like length together, each batch of at most `limit` tokens once padded (or a single lesson)."""
+    batch = list[Lesson]()
+    for made in lessons:
+        if batch and len(made.ids) * (len(batch) + 1) > limit:
+            yield batch
+            batch = []
+        batch.append(made)
+    if batch:
+        yield batch
+
+
+@lru_cache(maxsize=8)
+def _rates(vocabulary: Vocabulary, recipe: Recipe) -> dict[str, float]:
+    """How often each role is drawn so that its tokens come to the share the recipe asks for."""
+    rng, sample = random.Random(0), 100
+    lengths = {
+        r: sum(len(lesson(vocabulary, rng, r, recipe).ids) for _ in range(sample)) / sample for r, _ in recipe.shares
+    }
+    return {role: share / lengths[role] for role, share in recipe.shares}

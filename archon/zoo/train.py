@@ -1,0 +1,196 @@
+"""Train one model of the zoo: `python -m archon.zoo.train NAME [--steps N | --minutes M] [--threads T] [--out DIR]`.
+
+Seeded and resumable: lessons depend on recipe and step alone, and a checkpoint holds weights, optimiser and step, so
+an interrupted run ends with the weights of an uninterrupted one (on the same machine with the same threads).
+Progress goes to `DIR/log.jsonl`, one JSON line each: loss now and then, held-out accuracy per role at the end.
+"""
+
+import argparse
+import json
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from archon.zoo.lessons import Lesson, micro_batches, step_lessons
+from archon.zoo.recipes import Recipe, recipe
+from archon.zoo.vocabulary import CONTEXT, SIZE, Vocabulary, build, save
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import LlamaForCausalLM
+
+_MICRO_TOKENS = 2048
+_PROBE_STEPS = 20
+
+
+def new_model(made_by: Recipe) -> "LlamaForCausalLM":
+    """A Llama with fresh weights, seeded by the recipe."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(made_by.seed)
+    config = LlamaConfig(
+        vocab_size=SIZE,
+        hidden_size=made_by.hidden,
+        intermediate_size=made_by.intermediate,
+        num_hidden_layers=made_by.layers,
+        num_attention_heads=made_by.heads,
+        num_key_value_heads=made_by.heads,
+        max_position_embeddings=CONTEXT,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=1,
+        pad_token_id=0,
+    )
+    return LlamaForCausalLM(config)
+
+
+def causal_attention(
+    module: Any, query: "torch.Tensor", key: "torch.Tensor", value: "torch.Tensor", mask: Any, **_: Any
+) -> "tuple[torch.Tensor, None]":
+    """Causal attention in float32: on CPUs the bfloat16 kernel's backward pass is half again as slow."""
+    import torch
+
+    with torch.autocast("cpu", enabled=False):
+        mixed = torch.nn.functional.scaled_dot_product_attention(
+            query.float(), key.float(), value.float(), is_causal=True
+        )
+    return mixed.transpose(1, 2).to(query.dtype).contiguous(), None
+
+
+def batch_loss(model: "LlamaForCausalLM", batch: list[Lesson]) -> "torch.Tensor":
+    """Summed cross entropy of the answer tokens of one padded batch."""
+    import torch
+
+    width = max(len(made.ids) for made in batch)
+    # Padding stands on the right, where causal attention cannot see it: no mask is needed.
+    ids = torch.tensor([made.ids + [0] * (width - len(made.ids)) for made in batch])
+    taught = torch.tensor([[made.prompt <= i < len(made.ids) for i in range(1, width)] for made in batch])
+    hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state
+    logits = model.lm_head(hidden[:, :-1][taught])
+    return torch.nn.functional.cross_entropy(logits.float(), ids[:, 1:][taught], reduction="sum")
+
+
+class Trainer:
+    """Weights, optimiser and step of one run."""
+
+    def __init__(self, made_by: Recipe, folder: Path) -> None:
+        import torch
+        from transformers import AttentionInterface
+
+        self.recipe, self.folder, self.step, self.seconds = made_by, folder, 0, 0.0
+        folder.mkdir(parents=True, exist_ok=True)
+        self.model = new_model(made_by)
+        AttentionInterface.register("causal_float32", causal_attention)
+        self.model.set_attn_implementation("causal_float32")
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=made_by.learning_rate, betas=(0.9, 0.95), weight_decay=0.05
+        )
+        tokenizer_file = folder / "tokenizer.json"
+        if not tokenizer_file.exists():
+            save(build(), folder)
+        self.vocabulary = Vocabulary.load(folder)
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / "checkpoint.pt"
+
+    def resume(self) -> None:
+        """Go back to the last checkpoint, if there is one."""
+        import torch
+
+        if self.checkpoint.exists():
+            stored = torch.load(self.checkpoint, weights_only=True)
+            self.model.load_state_dict(stored["model"])
+            self.optimizer.load_state_dict(stored["optimizer"])
+            self.step, self.seconds = stored["step"], stored["seconds"]
+            self.recipe = replace(self.recipe, steps=stored["steps"])
+
+    def keep(self) -> None:
+        """Write a checkpoint; a kill while writing leaves the one before."""
+        import torch
+
+        stored = {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "seconds": self.seconds,
+            "steps": self.recipe.steps,
+        }
+        fresh = self.checkpoint.with_suffix(".new")
+        torch.save(stored, fresh)
+        fresh.replace(self.checkpoint)
+
+    def rate(self) -> float:
+        """The learning rate of the step to come: linear warm-up, linear decay to zero."""
+        warm = min(1.0, (self.step + 1) / self.recipe.warm_up)
+        return self.recipe.learning_rate * min(warm, 1 - self.step / self.recipe.steps)
+
+    def advance(self) -> float:
+        """One optimiser step; returns the mean loss of an answer token."""
+        import torch
+
+        begun = time.monotonic()
+        lessons = step_lessons(self.vocabulary, self.recipe, self.step)
+        taught = sum(len(made.ids) - made.prompt for made in lessons)
+        total = 0.0
+        for batch in micro_batches(lessons, _MICRO_TOKENS):
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                loss = batch_loss(self.model, batch) / taught
+            loss.backward()
+            total += loss.item()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate()
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        self.seconds += time.monotonic() - begun
+        return total
+
+    def log(self, **entry: Any) -> None:
+        """Append one line to the log, and show it."""
+        line = json.dumps({"step": self.step, "minutes": round(self.seconds / 60, 2), **entry})
+        with (self.folder / "log.jsonl").open("a") as file:
+            file.write(line + "\n")
+        print(line, flush=True)
+
+    def run(self, *, minutes: float | None = None, save_every: int = 200, log_every: int = 50) -> None:
+        """Train to the last step of the recipe, or for about `minutes` where given."""
+        self.model.train()
+        self.log(recipe=asdict(self.recipe))
+        losses = list[float]()
+        while self.step < self.recipe.steps:
+            losses.append(self.advance())
+            if minutes is not None and self.step == _PROBE_STEPS:
+                self.recipe = replace(self.recipe, steps=int(minutes * 60 / (self.seconds / _PROBE_STEPS)))
+            if self.step % log_every == 0 or self.step == self.recipe.steps:
+                self.log(loss=round(sum(losses) / len(losses), 4), rate=round(self.rate(), 6), of=self.recipe.steps)
+                losses = []
+            if self.step % save_every == 0 or self.step == self.recipe.steps:
+                self.keep()
+
+
+def main() -> None:
+    """The command line."""
+    import torch
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name")
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--minutes", type=float)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    made_by = recipe(options.name)
+    if options.steps:
+        made_by = replace(made_by, steps=options.steps)
+    trainer = Trainer(made_by, options.out or Path("build/zoo") / options.name)
+    trainer.resume()
+    trainer.run(minutes=options.minutes)
+
+
+if __name__ == "__main__":
+    main()
