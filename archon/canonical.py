@@ -4,9 +4,10 @@ Equal systems have equal forms: node names, key order, defaults written out or l
 count, and sibling nodes that differ only in `samples` are one node with the sum (`G(2) | G(3)` = `G(5)`). The executor
 runs the canonical form, so equal hashes mean equal draws.
 
-The order of nodes is found by colour refinement (Weisfeiler–Leman) with individualisation of ties. All members of a tied
-class are tried while there are at most `_LEAVES` of them in all; past that the first is taken, which is exact unless the
-graph is both large and regular beyond what refinement can tell apart.
+The order of nodes is found by colour refinement (Weisfeiler–Leman) with individualisation of ties: every way to break
+the ties is tried, up to `_LEAVES` of them, and the least form is taken. More ways than that are seen only in graphs
+whose tied nodes are interchangeable, where each way gives the same form, or that are regular beyond what refinement can
+tell apart.
 """
 
 from __future__ import annotations
@@ -61,7 +62,9 @@ class CanonicalNode:
     @property
     def request_key(self) -> str:
         """Equal for nodes that may make the same request, apart from their inputs."""
-        rest = {key: value for key, value in self.arguments.items() if not (key == "samples" and self.layer.traits.draws)}
+        rest = {
+            key: value for key, value in self.arguments.items() if not (key == "samples" and self.layer.traits.draws)
+        }
         return canonical_json([self.name, rest])
 
 
@@ -76,7 +79,8 @@ def nodes(given: Sequence[SupportsNode], output: str) -> tuple[CanonicalNode, ..
     order = _ordered(merged, output)
     rank = {node_id: index for index, node_id in enumerate(order)}
     sorted_inputs = (
-        replace(merged[node_id], inputs=tuple(sorted(merged[node_id].inputs, key=rank.__getitem__))) for node_id in order
+        replace(merged[node_id], inputs=tuple(sorted(merged[node_id].inputs, key=rank.__getitem__)))
+        for node_id in order
     )
     return tuple(_with_bases(sorted_inputs))
 
@@ -102,7 +106,9 @@ def _check_inputs(given: Sequence[SupportsNode], output: str) -> None:
     for node in given:
         for source in node.inputs:
             if source not in known:
-                raise ArchitectureError(f"node {node.id!r}: input {source!r} is no node; known: {', '.join(sorted(known))}")
+                raise ArchitectureError(
+                    f"node {node.id!r}: input {source!r} is no node; known: {', '.join(sorted(known))}"
+                )
     if output not in known:
         raise ArchitectureError(f"output {output!r} is no node; known: {', '.join(sorted(known))}")
     sorter = TopologicalSorter({node.id: node.inputs for node in given})

@@ -1,8 +1,8 @@
 """The context of a run and of a node: the only carrier of what changes.
 
-A draw is named by (model, canonical request, sample index); its seed derives from the run's seed and that name. The sample index is
-the node's base (assigned in canonical order, so that sibling nodes never repeat a draw) plus the caller's offset plus the
-draw's place among its `samples`: nothing depends on the order of arrival.
+A draw is named by (model, canonical request, sample index); its seed derives from the run's seed and that name. The
+sample index is the node's base (assigned in canonical order, so that sibling nodes never repeat a draw) plus the
+caller's offset plus the draw's place among its `samples`: nothing depends on the order of arrival.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _ANSWERS = frozenset({"generate", "fuse"})
 """Roles whose text is an answer to the user, as opposed to a judgement about answers."""
 
 _list_clock: ContextVar[float] = ContextVar("list_clock")
-"""Seconds of list latency passed in the running branch of a node. A context variable because branches are tasks: each has its own
-value, and `gather` joins them by the maximum."""
+"""Seconds of list latency passed in the running branch of a node. A context variable because branches are tasks: each
+has its own value, and `gather` joins them by the maximum."""
 
 
 class Clients(Protocol):
@@ -109,7 +109,9 @@ class NodeContext:
         done = tuple(each for each in draws if isinstance(each, Completion))
         if len(done) < quorum:
             causes = [each for each in draws if not isinstance(each, Completion)]
-            raise NodeError(self.node, f"{len(done)} of {samples} draws from {model!r} succeeded, {quorum} needed", causes)
+            raise NodeError(
+                self.node, f"{len(done)} of {samples} draws from {model!r} succeeded, {quorum} needed", causes
+            )
         return done
 
     async def ask(
@@ -197,7 +199,8 @@ class NodeContext:
         except ContextOverflowError:
             raise
         except ClientError as error:
-            self._record(Call(self.node, model, role, sample, Usage(), cached=False, error=str(error)))
+            paid = error.completion.usage if error.completion else Usage()
+            self._record(Call(self.node, model, role, sample, paid, cached=False, error=str(error)))
             return error
         self._record(Call(self.node, model, role, sample, completion.usage, completion.cached, text=completion.text))
         _list_clock.set(_list_clock.get(0.0) + completion.usage.seconds)

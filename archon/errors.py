@@ -72,8 +72,8 @@ class ClientError(ArchonError):
         status: HTTP status of the upstream, where there was one.
         retry_after: seconds the upstream asked to wait, where it did.
         billed: False when it is certain that the call cost nothing; None when the bill is unknown.
-        completion: the answer (an `archon.types.Completion`, its text left out) where the call itself went well and was paid for,
-            but what it gave is not usable; its usage is part of what the run cost.
+        completion: the answer (an `archon.types.Completion`, its text left out) where the call itself went well and was
+            paid for, but what it gave is not usable; its usage is part of what the run cost.
     """
 
     def __init__(

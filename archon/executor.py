@@ -1,8 +1,8 @@
 """Runs an architecture once: ready nodes at once, the samples of a node at once, one deadline, one budget.
 
-How a run degrades: a failed draw is dropped and recorded; a node with fewer draws than its quorum fails; a node runs on what
-its surviving inputs give and fails when none survives; the run fails, with every cause listed, when the output node fails.
-A refusal by the budget ends the run at once. An error is never an answer.
+How a run degrades: a failed draw is dropped and recorded; a node with fewer draws than its quorum fails; a node runs
+on what its surviving inputs give and fails when none survives; the run fails, with every cause listed, when the output
+node fails. A refusal by the budget ends the run at once. An error is never an answer.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from archon.architecture import Architecture
 from archon.budget import Budget
 from archon.canonical import CanonicalNode
 from archon.context import Clients, NodeContext, RunContext, RunOptions, list_clock, start_list_clock
-from archon.errors import ArchonError, BudgetError, ConfigError, NodeError, RunError
+from archon.errors import ArchonError, BudgetError, ConfigError, DeadlineError, NodeError, RunError
 from archon.graph import Graph, check
 from archon.protocols import Sandbox
 from archon.trace import NodeRecord, Trace
@@ -81,7 +81,7 @@ async def run(
 
     Raises:
         ConfigError: the architecture, a model or the conversation is wrong; nothing was called.
-        BudgetError: the budget refused a call.
+        BudgetError, DeadlineError: the budget refused a call.
         RunError: no answer could be produced; holds every cause and the trace.
     """
     if not messages:
@@ -141,12 +141,16 @@ class _Run:
             return NodeError(node.id, "no input is left to work on")
         try:
             state = await node.layer.run(State.merged(usable) if usable else self.start, self._view(node))
-        except BudgetError:
+        except (BudgetError, DeadlineError):
             raise
         except NodeError as error:
             return error
         except ArchonError as error:
             return NodeError(node.id, str(error))
+        except Exception as error:  # a third party's layer may raise anything; its bug fails its node, with its name
+            failed = NodeError(node.id, f"layer {node.name!r} raised {type(error).__name__}: {error}")
+            failed.__cause__ = error
+            return failed
         if not state.candidates:
             return NodeError(node.id, "no candidate is left")
         return state

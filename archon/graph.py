@@ -14,7 +14,7 @@ longest distance from a root. Each can be lifted by name (`lift:` in an architec
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import networkx as nx
@@ -23,6 +23,9 @@ from archon.architecture import Architecture
 from archon.canonical import CanonicalNode
 from archon.errors import ArchitectureError
 from archon.protocols import Plan
+
+Stage = Mapping[str, int]
+Nodes = tuple[CanonicalNode, ...]
 
 _ALONE = frozenset({"ranker", "critic", "verifier", "tests", "tests_evaluator"})
 
@@ -64,13 +67,22 @@ def check(architecture: Architecture) -> Graph:
     _check_names(architecture)
     nodes = architecture.canonical_nodes
     _check_reach(architecture)
+    broken = broken_rule(nodes, architecture.lift)
+    if broken:
+        rule, message = broken
+        raise ArchitectureError(f"{message} [rule {rule}; it can be lifted with lift: [{rule}]]")
+    return Graph(architecture, nodes, _stages(nodes))
+
+
+def broken_rule(nodes: Nodes, lifted: Collection[str] = ()) -> tuple[str, str] | None:
+    """The first construction rule that is broken and not lifted, with the place and the fix; None = all hold."""
     stage = _stages(nodes)
     for rule, find in _RULES.items():
-        if rule in architecture.lift:
+        if rule in lifted:
             continue
-        for broken in find(nodes, stage):
-            raise ArchitectureError(f"{broken} [rule {rule}; it can be lifted with lift: [{rule}]]")
-    return Graph(architecture, nodes, stage)
+        for message in find(nodes, stage):
+            return rule, message
+    return None
 
 
 def plan(architecture: Architecture) -> GraphPlan:
@@ -96,7 +108,9 @@ def _check_names(architecture: Architecture) -> None:
             raise ArchitectureError(f"node {node.id!r}: an input is named twice; name each once")
         clash = set(node.models) & set(node.params)
         if clash:
-            raise ArchitectureError(f"node {node.id!r}: {sorted(clash)[0]!r} is given as model and as parameter; keep one")
+            raise ArchitectureError(
+                f"node {node.id!r}: {sorted(clash)[0]!r} is given as model and as parameter; keep one"
+            )
 
 
 def _check_reach(architecture: Architecture) -> None:
@@ -116,10 +130,6 @@ def _stages(nodes: tuple[CanonicalNode, ...]) -> dict[str, int]:
     for node in nodes:
         stage[node.id] = 1 + max((stage[source] for source in node.inputs), default=-1)
     return stage
-
-
-Stage = Mapping[str, int]
-Nodes = tuple[CanonicalNode, ...]
 
 
 def _kind(node: CanonicalNode) -> str:
@@ -160,7 +170,7 @@ def _critic_before(nodes: Nodes, stage: Stage) -> Iterator[str]:
         if _kind(node) != "critic":
             continue
         if not any(_kind(other) in ("ranker", "fuser") for other in _consumers(nodes, node)):
-            yield f"node {node.id!r} ({node.name}) is not followed by a ranker or fuser; nothing would read its critiques"
+            yield f"node {node.id!r} ({node.name}) is not followed by a ranker or fuser, so nothing reads its critiques"
 
 
 def _alone(nodes: Nodes, stage: Stage) -> Iterator[str]:
@@ -172,7 +182,7 @@ def _alone(nodes: Nodes, stage: Stage) -> Iterator[str]:
                 yield f"node {node.id!r} ({node.name}) is in the first stage; give it candidates to work on"
             if len(group) > 1:
                 other = next(each for each in group if each is not node)
-                yield f"node {node.id!r} ({node.name}) shares its stage with {other.id!r}; it must be alone in its stage"
+                yield f"node {node.id!r} ({node.name}) shares its stage with {other.id!r}; it must be alone there"
 
 
 def _fusers_not_first(nodes: Nodes, stage: Stage) -> Iterator[str]:

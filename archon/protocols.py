@@ -106,8 +106,9 @@ class Client(Protocol):
     """The only way to a model. Wrappers (cache, retry, limit, budget, …) are clients that hold a client.
 
     Capabilities known today: "seed" (equal seeds give equal draws), "stream", "logprobs", "score", "tools",
-    "count_tokens". A client that declares "score" has `async score(messages, continuation) -> tuple[TokenLogprob, ...]`; one that
-    declares "count_tokens" has `count_tokens(messages) -> int`.
+    "count_tokens". A client that declares "score" has
+    `async score(messages, continuation) -> tuple[TokenLogprob, ...]`; one that declares "count_tokens" has
+    `count_tokens(messages) -> int`.
     """
 
     @property
@@ -173,8 +174,8 @@ class Context(Protocol):
     ) -> tuple[Completion, ...]:
         """`samples` draws of one request at once, in sample order.
 
-        Failed draws are dropped and recorded. The same request made twice in one node with the same `offset` is the same
-        draw: a layer that wants a second, different one (two candidates of equal text) passes another offset.
+        Failed draws are dropped and recorded. The same request made twice in one node with the same `offset` is the
+        same draw: a layer that wants a second, different one (two candidates of equal text) passes another offset.
 
         Raises:
             NodeError: fewer than `quorum` draws succeeded; holds every cause.
@@ -242,7 +243,8 @@ class Traits:
 class Layer(Protocol):
     """One inference-time technique: a frozen dataclass of its parameters, a value → value function of the state.
 
-    A layer class is a keyword-only frozen dataclass with a class attribute `traits: ClassVar[Traits]`; the registry validates its fields.
+    A layer class is a keyword-only frozen dataclass with a class attribute `traits: ClassVar[Traits]`; the registry
+    validates its fields.
     """
 
     traits: ClassVar[Traits]
@@ -258,7 +260,10 @@ class Layer(Protocol):
 
 @runtime_checkable
 class Scorer(Protocol):
-    """Judges answers to one question. One that compares with a baseline reads the baseline's answer from `question.meta`."""
+    """Judges answers to one question.
+
+    One that compares with a baseline reads the baseline's answer from `question.meta`.
+    """
 
     async def score(self, question: Question, answer: Completion, ctx: Context | None) -> Score:
         """The score; `value` None when the answer cannot be scored. Simple scorers ignore `ctx`."""

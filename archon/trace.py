@@ -22,7 +22,7 @@ class Call:
     role: str
     sample: int
     usage: Usage
-    """List usage: as recorded when the call was really made; empty for a failed call."""
+    """List usage: as recorded when the call was really made; empty for a call that gave no answer at all."""
     cached: bool
     error: str | None = None
     """Why the draw was dropped; None = it succeeded."""
@@ -65,13 +65,13 @@ class Trace:
 
     @property
     def list_usage(self) -> Usage:
-        """What the successful calls cost by list, cache or no cache."""
-        return Usage.total(call.usage for call in self.calls if call.error is None)
+        """What the calls cost by list, cache or no cache."""
+        return Usage.total(call.usage for call in self.calls)
 
     @property
     def spend(self) -> Usage:
         """What was really called and paid for in this run."""
-        return Usage.total(call.usage for call in self.calls if call.error is None and not call.cached)
+        return Usage.total(call.usage for call in self.calls if not call.cached)
 
     @property
     def list_latency(self) -> float:
@@ -92,8 +92,7 @@ class Trace:
         """List usage of each node."""
         totals: dict[str, Usage] = {node_id: Usage() for node_id in self.nodes}
         for call in self.calls:
-            if call.error is None:
-                totals[call.node] = totals[call.node] + call.usage
+            totals[call.node] = totals[call.node] + call.usage
         return totals
 
     def to_dict(self) -> dict[str, Any]:

@@ -225,7 +225,10 @@ FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """A model's answer to one request. `cached` tells that it was not paid for now; `usage` is its list usage either way."""
+    """A model's answer to one request.
+
+    `cached` tells that it was not paid for now; `usage` is its list usage either way.
+    """
 
     message: Message
     model: str
