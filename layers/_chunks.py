@@ -7,45 +7,42 @@ not fit alone, or a round in which no two fit together, is a NodeError that name
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from archon.errors import NodeError
-from archon.protocols import Context
 from archon.types import Candidate
-
-Chunk = tuple[Candidate, ...]
-
-_FIX = "use a model with a longer context, or lower max_tokens here or where the candidates are made"
+from layers._asking import FIX, Asking, Chunk
 
 
-def chunked(candidates: Sequence[Candidate], fits: Callable[[Chunk], bool], ctx: Context, model: str) -> list[Chunk]:
+def chunked(candidates: Sequence[Candidate], asking: Asking) -> list[Chunk]:
     """The candidates in chunks that fit, in order; one chunk where all fit together.
 
     Raises:
         NodeError: a candidate does not fit even alone.
     """
-    if fits(tuple(candidates)):
+    if asking.fits(tuple(candidates)):
         return [tuple(candidates)]
     chunks: list[Chunk] = []
     for candidate in candidates:
         grown = (*chunks[-1], candidate) if chunks else (candidate,)
-        if chunks and fits(grown):
+        if chunks and asking.fits(grown):
             chunks[-1] = grown
         else:
-            require_fit((candidate,), fits, ctx, model)
+            asking.require_fit((candidate,))
             chunks.append((candidate,))
-    ctx.note("chunked", f"{len(candidates)} candidates do not fit {model!r} at once; {len(chunks)} chunks are used")
+    what = f"{len(candidates)} candidates do not fit {asking.model!r} at once; {len(chunks)} chunks are used"
+    asking.ctx.note("chunked", what)
     return chunks
 
 
-def require_fit(chunk: Chunk, fits: Callable[[Chunk], bool], ctx: Context, model: str) -> None:
-    """Raises NodeError unless the candidates fit the model's context together."""
-    if not fits(chunk):
-        named = " and ".join(repr(candidate.id) for candidate in chunk)
-        raise NodeError(ctx.node, f"candidate {named} does not fit the context of {model!r}; {_FIX}")
+def brought_closer(candidates: Sequence[Candidate], asking: Asking) -> list[Chunk]:
+    """Chunks of which at least one holds two candidates, or one chunk of all.
 
-
-def require_progress(chunks: Sequence[Chunk], ctx: Context, model: str) -> None:
-    """Raises NodeError when no chunk holds two candidates, so that no round could bring them together."""
-    if all(len(chunk) == 1 for chunk in chunks):
-        raise NodeError(ctx.node, f"no two of {len(chunks)} candidates fit the context of {model!r} together; {_FIX}")
+    Raises:
+        NodeError: a candidate does not fit alone, or no two neighbours fit together, so that no round would help.
+    """
+    chunks = chunked(candidates, asking)
+    if len(chunks) > 1 and all(len(chunk) == 1 for chunk in chunks):
+        what = f"no two of {len(chunks)} candidates fit the context of {asking.model!r} together; {FIX}"
+        raise NodeError(asking.ctx.node, what)
+    return chunks

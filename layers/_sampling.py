@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import Field
@@ -50,16 +48,3 @@ class Drawn(Sampled):
     def __post_init__(self) -> None:
         if self.quorum > self.samples:
             raise ValueError(f"quorum must be at most samples, got quorum={self.quorum} and samples={self.samples}")
-
-
-@dataclass(slots=True)
-class Offsets:
-    """Sample offsets within one run of a layer, so that equal requests are different draws."""
-
-    _made: Counter[Hashable] = field(default_factory=Counter)
-
-    def take(self, request: Hashable, draws: int = 1) -> int:
-        """How many draws of an equal request came before; `draws` more are now counted as made."""
-        before = self._made[request]
-        self._made[request] += draws
-        return before

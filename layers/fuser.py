@@ -1,11 +1,10 @@
-"""Fuser: one answer made from several (Archon, arXiv 2409.15254; Mixture-of-Agents, arXiv 2406.04692, section 2).
+"""Fuser: one answer made from several (Archon, arXiv 2409.15254; Mixture-of-Agents, arXiv 2406.04692).
 
 As in Mixture-of-Agents the candidates stand in a system message and the conversation follows whole.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import ClassVar
@@ -13,8 +12,9 @@ from typing import ClassVar
 from archon.errors import NodeError
 from archon.protocols import Context, Plan, RoleInputs, Traits
 from archon.types import Candidate, ModelId, State
-from layers._chunks import Chunk, chunked, require_progress
-from layers._sampling import Drawn, Offsets
+from layers._asking import Asking, Chunk
+from layers._chunks import brought_closer
+from layers._sampling import Drawn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,63 +34,49 @@ class Fuser(Drawn):
     """Asks for an answer no longer than the candidates."""
 
     def plan(self, incoming: int) -> Plan:
-        """One call a sample. A fused chunk makes one candidate of two or more, and the last prompt holds two or more."""
+        """One call a sample; every fused chunk makes one candidate of two or more, and two at least are left."""
         return Plan(calls=self.samples, candidates=self.samples, contingent=max(0, incoming - 2))
 
     async def run(self, state: State, ctx: Context) -> State:
         """See the class."""
         if not state.candidates:
             raise NodeError(ctx.node, "there is nothing to fuse; give it the candidates of another node")
-        inputs = self._inputs(state, await self._brought_together(state, ctx))
-        completions = await ctx.draw(
-            self.model, "fuse", inputs, self.sampling, samples=self.samples, quorum=self.quorum
-        )
+        asking = Asking(ctx, self.model, "fuse", self.sampling, lambda chunk: self._inputs(state, chunk))
+        drafts = await brought_together(state.candidates, asking, self.samples)
+        completions = await asking.draw(drafts, self.samples, self.quorum)
         made = [ctx.candidate(each, index, state.candidates) for index, each in enumerate(completions)]
         return state.with_candidates(made)
 
-    async def _brought_together(self, state: State, ctx: Context) -> Chunk:
-        """Candidates that fit one prompt: the given ones, or fusions of chunks of them."""
-        left, offsets, index = state.candidates, Offsets(), count(self.samples)
-        while True:
-            chunks = chunked(left, lambda chunk: self._fits(state, chunk, ctx), ctx, self.model)
-            if len(chunks) == 1:
-                return chunks[0]
-            require_progress(chunks, ctx, self.model)
-            places = [(next(index), offsets.take(_content(chunk))) for chunk in chunks]
-            left = tuple(
-                await ctx.gather(
-                    *(self._fused(state, chunk, ctx, *place) for chunk, place in zip(chunks, places, strict=True))
-                )
-            )
-
-    async def _fused(self, state: State, chunk: Chunk, ctx: Context, index: int, offset: int) -> Candidate:
-        """One fusion of a chunk; the chunk's first candidate where it has no other or the draw fails."""
-        if len(chunk) == 1:
-            return chunk[0]
-        inputs = self._inputs(state, chunk)
-        done = await ctx.draw(self.model, "fuse", inputs, self.sampling, offset=offset, quorum=0)
-        if done:
-            return ctx.candidate(done[0], index, chunk)
-        ctx.note("fallback", f"a chunk of {len(chunk)} candidates could not be fused; its first stands for it")
-        return chunk[0]
-
-    def _fits(self, state: State, chunk: Chunk, ctx: Context) -> bool:
-        return ctx.fits(self.model, "fuse", self._inputs(state, chunk), self.sampling)
-
-    def _inputs(self, state: State, chunk: Sequence[Candidate]) -> RoleInputs:
-        shown = tuple(chunk) if self.use_critiques else tuple(replace(each, critique=None) for each in chunk)
+    def _inputs(self, state: State, chunk: Chunk) -> RoleInputs:
         return RoleInputs(
             state.conversation,
-            candidates=shown,
+            chunk if self.use_critiques else tuple(replace(each, critique=None) for each in chunk),
             tests=state.tests,
             template=self.words(PROMPT),
             options={"length_control": self.length_control},
         )
 
 
-def _content(chunk: Chunk) -> tuple[tuple[str, str | None], ...]:
-    """What makes two chunks the same request."""
-    return tuple((each.text, each.critique) for each in chunk)
+async def brought_together(candidates: Chunk, asking: Asking, first_index: int) -> Chunk:
+    """Candidates that fit one prompt: the given ones, or fusions of chunks of them, numbered from `first_index`."""
+    indices = count(first_index)
+    while True:
+        chunks = brought_closer(candidates, asking)
+        if len(chunks) == 1:
+            return chunks[0]
+        fusions = [_fused(chunk, asking, next(indices)) for chunk in chunks]
+        candidates = tuple(await asking.ctx.gather(*fusions))
+
+
+async def _fused(chunk: Chunk, asking: Asking, index: int) -> Candidate:
+    """One fusion of a chunk; the chunk's first candidate where it has no other or the draw fails."""
+    if len(chunk) == 1:
+        return chunk[0]
+    completions = await asking.draw(chunk, quorum=0)
+    if completions:
+        return asking.ctx.candidate(completions[0], index, chunk)
+    asking.ctx.note("fallback", f"a chunk of {len(chunk)} candidates could not be fused; its first stands for it")
+    return chunk[0]
 
 
 PROMPT = """\

@@ -1,6 +1,6 @@
 """Generator: answers to the conversation, drawn from one model.
 
-Archon (Saad-Falcon et al., arXiv 2409.15254), section 3: the first stage of a system is one or more of these. The
+Archon (Saad-Falcon et al., arXiv 2409.15254): the first stage of a system is one or more of these. The
 conversation goes to the model whole: images, tool calls and names included.
 """
 
