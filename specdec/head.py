@@ -1,0 +1,219 @@
+"""The acceptance head: from the draft's hidden state at a drafted token to the chance that the target accepts it.
+
+SpecDec++ (arXiv 2405.19715, section 3.3): D residual blocks x + SiLU(Wx + b), then a linear layer of two outputs,
+accept being the second. Beside the hidden state this head reads what the drawn token looked like to the draft: see
+FEATURES.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from specdec.errors import SpecDecError
+from specdec.policies.base import LIMIT, Need, Signal
+from specdec.policies.logistic import logit
+
+FEATURES = ("token_logit", "peak_logit", "entropy", "place", "temperature")
+"""logit of q(x) and of max q, divided by 5; entropy in nats; place in the round, divided by LIMIT; temperature."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeadConfig:
+    """width: of the draft's hidden state. depth: D ≥ 0. features: whether FEATURES follow the hidden state.
+
+    shared_blocks: one block applied D times, the form of the authors' checkpoints. lag: 1 where the prediction at a
+    state is about the token that state has just consumed (the authors' heads), 0 where it is about the token drawn
+    from it.
+    low, high: temperatures trained for. scale, shift: calibration, logit ↦ scale·logit + shift. threshold: the
+    derived h.
+    """
+
+    width: int
+    depth: int = 3
+    features: bool = True
+    shared_blocks: bool = False
+    lag: int = 0
+    low: float = 0.0
+    high: float = 1.0
+    scale: float = 1.0
+    shift: float = 0.0
+    threshold: float | None = None
+
+    @property
+    def inputs(self) -> int:
+        """Width of the blocks: hidden state and features side by side."""
+        return self.width + (len(FEATURES) if self.features else 0)
+
+
+class ResidualBlock(nn.Module):
+    """x + SiLU(Wx + b)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, width)
+        # Zero at the start: the head begins as its last layer alone, and depth cannot hurt what is learnt first.
+        nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[n, width] → [n, width]."""
+        more: Tensor = F.silu(self.linear(x))
+        return x + more
+
+
+class AcceptanceHead(nn.Module):
+    """The trained head and its calibration."""
+
+    def __init__(self, config: HeadConfig) -> None:
+        super().__init__()
+        self.config = config
+        first = ResidualBlock(config.inputs)
+        more = [first if config.shared_blocks else ResidualBlock(config.inputs) for _ in range(config.depth - 1)]
+        self.blocks = nn.ModuleList([first, *more] if config.depth else [])
+        self.out = nn.Linear(config.inputs, 2)
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        return frozenset({"probs", "entropy"}) if self.config.features else frozenset()
+
+    @property
+    def temperatures(self) -> tuple[float, float]:
+        """The lowest and the highest temperature trained for."""
+        return self.config.low, self.config.high
+
+    def covers(self, temperature: float) -> bool:
+        """Whether the head was trained for this temperature."""
+        return self.config.low <= temperature <= self.config.high
+
+    def check(self, width: int, draft: str) -> None:
+        """Refuse a draft whose hidden state has another width than the head was trained on."""
+        if width != self.config.width:
+            raise SpecDecError(
+                f"the head was trained on a hidden state of {self.config.width} and draft {draft} has {width}: "
+                "use the draft it was trained with, or train a head for this one (python -m specdec train)"
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Raw accept logit (second output minus first) of float [n, inputs] → [n]."""
+        for block in self.blocks:
+            x = block(x)
+        rejected, accepted = self.out(x).unbind(-1)
+        return accepted - rejected
+
+    def calibrated(self, x: Tensor) -> Tensor:
+        """P(accept), [n, inputs] → [n]."""
+        return torch.sigmoid(self.config.scale * self(x) + self.config.shift)
+
+    def predict(
+        self, hidden: Tensor, found: Sequence[Signal], places: Sequence[int], temperatures: Sequence[float]
+    ) -> list[float]:
+        """See `specdec.signals.Predictor`."""
+        x = hidden
+        if self.config.features:
+            lines = [features(*known) for known in zip(found, places, temperatures, strict=True)]
+            x = torch.cat((hidden, torch.tensor(lines, dtype=hidden.dtype, device=hidden.device)), dim=-1)
+        chances: list[float] = self.calibrated(x).tolist()
+        if self.config.lag:
+            chances = [1.0 if place == 1 else chance for place, chance in zip(places, chances, strict=True)]
+        return chances
+
+    def tuned(self, *, scale: float, shift: float) -> AcceptanceHead:
+        """The same weights with another calibration."""
+        return self._with(replace(self.config, scale=scale, shift=shift))
+
+    def with_threshold(self, threshold: float) -> AcceptanceHead:
+        """The same weights with another derived h."""
+        return self._with(replace(self.config, threshold=threshold))
+
+    def _with(self, config: HeadConfig) -> AcceptanceHead:
+        other = AcceptanceHead(config)
+        other.load_state_dict(self.state_dict())
+        return other.eval()
+
+
+def features(signal: Signal, place: int, temperature: float) -> tuple[float, ...]:
+    """The values of FEATURES for one drafted token."""
+    return (
+        logit(signal.token_prob) / 5,
+        logit(signal.max_prob) / 5,
+        signal.entropy,
+        place / LIMIT,
+        temperature,
+    )
+
+
+def save_head(head: AcceptanceHead, folder: str | Path) -> None:
+    """Write `head.json` and `head.safetensors`."""
+    from safetensors.torch import save_file
+
+    path = Path(folder)
+    path.mkdir(parents=True, exist_ok=True)
+    (path / "head.json").write_text(json.dumps(asdict(head.config), indent=1) + "\n", encoding="utf-8")
+    # Shared blocks are one tensor under several names, which the file format refuses; `load_head` knows that they are
+    # one.
+    state = {
+        name: value for name, value in head.state_dict().items() if not (head.config.shared_blocks and _repeated(name))
+    }
+    save_file({name: value.contiguous() for name, value in state.items()}, path / "head.safetensors")
+
+
+def load_head(folder: str | Path) -> AcceptanceHead:
+    """Read a head folder. Raises SpecDecError where it is missing or does not hold what its `head.json` says."""
+    from safetensors.torch import load_file
+
+    path = Path(folder)
+    if not (path / "head.json").is_file() or not (path / "head.safetensors").is_file():
+        raise SpecDecError(
+            f"no acceptance head at {path}: head.json and head.safetensors are needed (python -m specdec train)"
+        )
+    try:
+        head = AcceptanceHead(HeadConfig(**json.loads((path / "head.json").read_text(encoding="utf-8"))))
+        _load_weights(head, load_file(path / "head.safetensors"))
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise SpecDecError(f"the head at {path} is damaged: {str(error).splitlines()[0]}") from error
+    return head.eval()
+
+
+def load_authors(state: dict[str, Tensor], *, shared_blocks: bool = True) -> AcceptanceHead:
+    """A head from a checkpoint of the authors' form: `*.N.linear.*` for block N and a last linear layer of two outputs.
+
+    Theirs repeat one module, so every block has the same weights (shared_blocks=True keeps them one); no features,
+    lag 1, and they were trained at temperature 1. Their uncalibrated output is used as it is.
+    """
+    blocks = sorted({int(part) for name in state for part in name.split(".") if part.isdigit()})
+    last = blocks[-1]
+    width = state[_named(state, last, "weight")].shape[1]
+    config = HeadConfig(
+        width, depth=len(blocks) - 1, features=False, shared_blocks=shared_blocks, lag=1, low=1.0, high=1.0
+    )
+    head = AcceptanceHead(config)
+    mine = {f"out.{kind}": state[_named(state, last, kind)] for kind in ("weight", "bias")}
+    for place, number in enumerate(blocks[:-1]):
+        mine |= {f"blocks.{place}.linear.{kind}": state[_named(state, number, kind)] for kind in ("weight", "bias")}
+    head.load_state_dict(mine)
+    return head.eval()
+
+
+def _named(state: dict[str, Tensor], block: int, kind: str) -> str:
+    return next(name for name in state if str(block) in name.split(".") and name.endswith(kind))
+
+
+def _repeated(name: str) -> bool:
+    return name.startswith("blocks.") and not name.startswith("blocks.0.")
+
+
+def _load_weights(head: AcceptanceHead, state: dict[str, Tensor]) -> None:
+    if any(not math.isfinite(float(value.abs().max())) for value in state.values() if value.numel()):
+        raise ValueError("its weights hold NaN or infinity")
+    missing, unexpected = head.load_state_dict(state, strict=False)
+    missing = [name for name in missing if not (head.config.shared_blocks and _repeated(name))]
+    if missing or unexpected:
+        raise ValueError(f"its tensors do not match head.json (missing {missing}, unexpected {unexpected})")

@@ -1,0 +1,124 @@
+"""A Llama forward pass with little overhead: the same numbers as transformers' `LlamaForCausalLM`, a third of its
+operations.
+
+For small models the time of a step is the time of launching operations, so the weights are prepared once: queries,
+keys and values are one product, gate and up another; the norms' gains are folded into the product that follows; each
+head's rotary halves are interleaved, so that the rotation is one complex multiplication (attention only sees q·k,
+which no permutation changes).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from specdec.cache import KVCache, Span
+
+_STATIC_ROPE = ("default", "linear", "llama3")
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One layer's matrices, [in, out]: they multiply from the right."""
+
+    qkv: Tensor
+    out: Tensor
+    gate_up: Tensor
+    down: Tensor
+
+
+class LeanLlama:
+    """A causal language model (see `specdec.models.LanguageModel`) in float32 or float64, made from a loaded Llama."""
+
+    @staticmethod
+    def fits(config: Any) -> bool:
+        """Whether this file computes the model of `config` exactly; others run through transformers."""
+        rope = getattr(config, "rope_parameters", None) or {}
+        return (
+            config.model_type == "llama"
+            and config.hidden_act == "silu"
+            and not config.attention_bias
+            and not config.mlp_bias
+            and rope.get("rope_type", "default") in _STATIC_ROPE
+        )
+
+    def __init__(self, model: Any, name: str) -> None:
+        config, weight = model.config, model.lm_head.weight
+        self.name, self.vocab, self.width = name, int(config.vocab_size), int(config.hidden_size)
+        self.context, self.dtype, self.device = int(config.max_position_embeddings), weight.dtype, weight.device
+        self._heads, self._kv_heads = config.num_attention_heads, config.num_key_value_heads
+        self._dim, self._inner = config.head_dim, config.intermediate_size
+        rotary = model.model.rotary_emb
+        self._frequencies, self._rotations = rotary.inv_freq.float(), torch.empty(0, device=self.device)
+        with torch.no_grad():
+            self._embedding: Tensor = model.model.embed_tokens.weight.detach()
+            self._blocks = [self._prepare(layer) for layer in model.model.layers]
+            self._gain: Tensor = model.model.norm.weight.detach() * self.width**0.5
+            self._unembed: Tensor = weight.detach().t()
+        # ‖x‖ and this constant under one root give the norm's ε exactly: √(Σx² + width·ε).
+        self._floor = torch.tensor((self.width * config.rms_norm_eps) ** 0.5, dtype=self.dtype, device=self.device)
+
+    def new_cache(self) -> KVCache:
+        return KVCache(len(self._blocks), self._kv_heads, self._dim, self.dtype, self.device)
+
+    def hidden(self, ids: Tensor, span: Span) -> Tensor:
+        """The last hidden state after the final norm. ids: int64 [n·width] → [n·width, hidden]."""
+        x = F.embedding(ids, self._embedding)
+        rotation = self._rotation(span)
+        for layer, block in enumerate(self._blocks):
+            x = self._layer(x, layer, block, span, rotation)
+        return self._normed(x) * self._gain
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """[n, hidden] → [n, vocab]."""
+        return torch.mm(hidden, self._unembed)
+
+    def _layer(self, x: Tensor, layer: int, block: Block, span: Span, rotation: Tensor) -> Tensor:
+        rotated = self._heads + self._kv_heads
+        qkv = torch.mm(self._normed(x), block.qkv).view(-1, rotated + self._kv_heads, self._dim // 2, 2)
+        torch.view_as_complex(qkv[:, :rotated]).mul_(rotation)
+        keys, values = span.update(layer, qkv[:, self._heads :].flatten(1))
+        queries = qkv[:, : self._heads].view(span.rows, span.width, self._heads, self._dim).transpose(1, 2)
+        mixed = F.scaled_dot_product_attention(
+            queries, keys, values, attn_mask=span.mask, enable_gqa=self._heads != self._kv_heads
+        )
+        x = torch.addmm(x, mixed.transpose(1, 2).reshape(-1, self._heads * self._dim), block.out)
+        inner = torch.mm(self._normed(x), block.gate_up)
+        return torch.addmm(x, F.silu(inner[:, : self._inner]).mul_(inner[:, self._inner :]), block.down)
+
+    def _normed(self, x: Tensor) -> Tensor:
+        """x/√(Σx² + width·ε); the factor √width and the gain are in the matrix that follows."""
+        return x / torch.linalg.vector_norm(x, dim=-1, keepdim=True).hypot_(self._floor)
+
+    def _rotation(self, span: Span) -> Tensor:
+        """e^{i·position·frequency}, complex [n·width, 1, head_dim/2], in the precision transformers computes it in."""
+        if span.keys > self._rotations.shape[0]:
+            positions = torch.arange(max(64, 2 * span.keys), device=self.device).float()
+            angles = torch.outer(positions, self._frequencies)
+            turns = torch.complex(angles.cos().to(self.dtype), angles.sin().to(self.dtype))
+            self._rotations = turns.unsqueeze(1)
+        return self._rotations[span.positions]
+
+    def _prepare(self, layer: Any) -> Block:
+        attention, mlp = layer.self_attn, layer.mlp
+        qkv = [self._interleaved(attention.q_proj), self._interleaved(attention.k_proj), attention.v_proj.weight]
+        return Block(
+            qkv=self._after_norm(torch.cat(qkv), layer.input_layernorm),
+            out=attention.o_proj.weight.detach().t().contiguous(),
+            gate_up=self._after_norm(
+                torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]), layer.post_attention_layernorm
+            ),
+            down=mlp.down_proj.weight.detach().t().contiguous(),
+        )
+
+    def _interleaved(self, projection: Any) -> Tensor:
+        halves: Tensor = projection.weight.view(-1, 2, self._dim // 2, self.width)
+        return halves.transpose(1, 2).reshape(-1, self.width)
+
+    def _after_norm(self, weight: Tensor, norm: Any) -> Tensor:
+        scaled: Tensor = weight * norm.weight * self.width**0.5
+        return scaled.detach().t().contiguous()

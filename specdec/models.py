@@ -1,0 +1,126 @@
+"""Loading a Hugging Face causal-LM folder, and the checks that a target and a draft can work together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from specdec.cache import KVCache, Span
+from specdec.errors import SpecDecError
+
+
+class LanguageModel(Protocol):
+    """A causal language model as the loop needs it: a pass over new tokens beside a cache, and logits where wanted.
+
+    name: for messages. vocab: width of the logits. width: of the hidden state. context: the most positions.
+    """
+
+    name: str
+    vocab: int
+    width: int
+    context: int
+    dtype: torch.dtype
+    device: torch.device
+
+    def new_cache(self) -> KVCache: ...
+
+    def hidden(self, ids: Tensor, span: Span) -> Tensor:
+        """int64 [n·width] → float [n·width, hidden], the last hidden state after the final norm; fills the cache."""
+        ...
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """float [n, hidden] → float [n, vocab]."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model folder in memory. tokenizer: None where the folder has none; prompts must then be token ids."""
+
+    model: LanguageModel
+    tokenizer: Any | None
+    bos: int | None
+    eos: frozenset[int]
+
+
+def load(folder: str | Path, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu") -> Loaded:
+    """Read a folder with `config.json` and weights. Never touches the network.
+
+    Raises SpecDecError where the folder is missing or holds no readable causal language model.
+    """
+    from transformers import AutoModelForCausalLM
+
+    path = Path(folder)
+    if not (path / "config.json").is_file():
+        raise SpecDecError(f"no model at {path}: a Hugging Face folder with config.json and weights is needed")
+    try:
+        model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, local_files_only=True).to(device).eval()
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise SpecDecError(f"cannot load {path} as a causal language model: {_first_line(error)}") from error
+    return Loaded(wrap(model, path.name), _tokenizer(path), model.config.bos_token_id, _eos(model))
+
+
+def wrap(model: Any, name: str) -> LanguageModel:
+    """A transformers causal LM in memory → LanguageModel: the lean forward where it fits, transformers' own
+    elsewhere."""
+    from specdec.llama import LeanLlama
+    from specdec.transformers_model import TransformersModel
+
+    lean = LeanLlama.fits(model.config) and model.dtype in (torch.float32, torch.float64)
+    return LeanLlama(model, name) if lean else TransformersModel(model, name)
+
+
+def check_pair(target: Loaded, draft: Loaded) -> None:
+    """Refuse a draft that does not speak the target's vocabulary."""
+    if target.model.vocab != draft.model.vocab:
+        raise SpecDecError(
+            f"target {target.model.name} has {target.model.vocab} tokens and draft {draft.model.name} "
+            f"{draft.model.vocab}: both need one vocabulary; take a draft made with the target's tokenizer"
+        )
+    if target.tokenizer and draft.tokenizer and target.tokenizer.get_vocab() != draft.tokenizer.get_vocab():
+        raise SpecDecError(
+            f"target {target.model.name} and draft {draft.model.name} name their tokens differently: "
+            "both need one vocabulary; take a draft made with the target's tokenizer"
+        )
+
+
+def feed(model: LanguageModel, cache: KVCache, rows: Sequence[int], tokens: Sequence[Sequence[int]]) -> Tensor:
+    """Run the model over more tokens of some rows. tokens[i]: those of rows[i], at least one.
+
+    Returns the hidden states of the tokens given, row after row, without padding: [Σ len(tokens[i]), hidden].
+    """
+    counts = [len(some) for some in tokens]
+    span = cache.open(rows, counts)
+    ids = torch.tensor([[*some, *[0] * (span.width - len(some))] for some in tokens], device=model.device).view(-1)
+    hidden = model.hidden(ids, span)
+    return hidden if min(counts) == span.width else hidden[_unpadded(counts, span.width, model.device)]
+
+
+def _unpadded(counts: Sequence[int], width: int, device: torch.device) -> Tensor:
+    return torch.tensor([i * width + j for i, count in enumerate(counts) for j in range(count)], device=device)
+
+
+def _tokenizer(path: Path) -> Any | None:
+    from transformers import AutoTokenizer
+
+    known = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
+    if not any((path / name).is_file() for name in known):
+        return None
+    return AutoTokenizer.from_pretrained(path, local_files_only=True)
+
+
+def _eos(model: Any) -> frozenset[int]:
+    found: set[int] = set()
+    for source in (model.config, model.generation_config):
+        ids = getattr(source, "eos_token_id", None)
+        found |= set(ids) if isinstance(ids, list | tuple) else set() if ids is None else {ids}
+    return frozenset(found)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
