@@ -15,7 +15,7 @@ def strengths(wins: Sequence[Sequence[float]], prior: float = 1.0) -> tuple[floa
     Args:
         wins: wins[i][j] = how often i was preferred to j, ≥ 0; a tie counts one half on both sides.
         prior: games, > 0, that everyone is taken to have played besides against one opponent of strength 1, half of
-            them won. It makes the maximum unique and finite: for one who never won, for cycles, and for pairs never compared.
+            them won. It makes the maximum unique and finite, for one who never won, for cycles, for pairs never met.
 
     The update is p_i ← W_i / Σ_j n_ij / (p_i + p_j), W_i = what i won, n_ij = games of i and j, the prior's opponent
     counted among the j. Each step raises the likelihood.

@@ -8,15 +8,16 @@ from itertools import chain, zip_longest
 
 from archon.protocols import Ranking
 from layers._asking import Asking, Chunk
+from layers._attempts import attempted
 from layers._chunks import brought_closer
 
 
 async def listwise(candidates: Chunk, asking: Asking, keep: int) -> Chunk:
-    """All candidates, best first, with scores where every answer could be parsed."""
+    """All candidates, best first, with scores where every chunk was ranked; one that was not keeps its order."""
     left, behind, told = candidates, Chunk(), True
     while True:
         chunks = brought_closer(left, asking)
-        orders = await asking.ctx.gather(*(_ordered(chunk, asking, keep) for chunk in chunks))
+        orders = await attempted([_ordered(chunk, asking, keep) for chunk in chunks], asking.ctx, "ranking")
         told = told and None not in orders
         ranked = [order or chunk for order, chunk in zip(orders, chunks, strict=True)]
         if len(ranked) == 1:
@@ -26,7 +27,7 @@ async def listwise(candidates: Chunk, asking: Asking, keep: int) -> Chunk:
 
 
 async def _ordered(chunk: Chunk, asking: Asking, keep: int) -> Chunk | None:
-    """The chunk in the model's order; None when its answer could not be parsed."""
+    """The chunk in the model's order; None when the answer could not be parsed."""
     if len(chunk) == 1:
         return chunk
     output = await asking.ask(chunk)

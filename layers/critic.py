@@ -35,7 +35,7 @@ class Critic(Sampled):
     async def run(self, state: State, ctx: Context) -> State:
         """See the class."""
         if not state.candidates:
-            ctx.note("trivial", "no candidate to critique")
+            ctx.note("empty", "no candidate to critique")
             return state
         asking = Asking(ctx, self.model, "critique", self.sampling, lambda chunk: self._inputs(state, chunk))
         chunks = chunked(state.candidates, asking)

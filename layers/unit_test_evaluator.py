@@ -50,7 +50,7 @@ class UnitTestEvaluator(Sampled):
         """See the class."""
         after = replace(state, tests=()) if self.remove_tests else state
         if not (state.tests and state.candidates):
-            ctx.note("trivial", f"{len(state.tests)} unit tests, {len(state.candidates)} candidates: nothing to evaluate")
+            ctx.note("empty", f"{len(state.tests)} tests, {len(state.candidates)} candidates: nothing to evaluate")
             return after.with_candidates(state.candidates[: self.keep])
         results = [
             {**by_model, **by_running}

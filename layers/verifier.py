@@ -38,7 +38,7 @@ class Verifier(Sampled):
     async def run(self, state: State, ctx: Context) -> State:
         """See the class."""
         if not state.candidates:
-            ctx.note("trivial", "no candidate to verify")
+            ctx.note("empty", "no candidate to verify")
             return state
         asking = Asking(ctx, self.model, "verify", self.sampling, lambda chunk: self._inputs(state, chunk))
         for candidate in state.candidates:
