@@ -25,6 +25,8 @@ class Recipe:
     seed: int
     steps: int
     """Optimiser steps."""
+    parent: str | None = None
+    """A shipped model whose weights the training starts from; None = fresh weights."""
     hidden: int = 128
     layers: int = 4
     heads: int = 4

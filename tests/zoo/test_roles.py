@@ -1,0 +1,93 @@
+"""Role lessons: well formed, true to the candidates they show."""
+
+import random
+
+import pytest
+
+from archon.zoo.encoding import LABELS, ROLES
+from archon.zoo.ledger import LedgerProblem, ledger_problems
+from archon.zoo.roles import MAKERS, Example, answer_of, drawn, passes
+
+PROBLEMS = ledger_problems(7, 60, split="train")
+
+
+def lessons(role: str, count: int = 60) -> list[tuple[LedgerProblem, Example]]:
+    rng = random.Random(role)
+    return [(problem, drawn(rng, role, problem)) for problem in PROBLEMS[:count]]
+
+
+def candidates(example: Example) -> list[str]:
+    return [text for label, text in zip(example.parts[1::2], example.parts[2::2], strict=True) if label == "candidate"]
+
+
+def test_every_role_has_lessons() -> None:
+    assert set(MAKERS) == set(ROLES)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_parts_are_the_question_then_labelled_texts(role: str) -> None:
+    for problem, example in lessons(role):
+        assert example.parts[0] == problem.question
+        assert len(example.parts) % 2 == 1
+        assert set(example.parts[1::2]) <= set(LABELS)
+
+
+@pytest.mark.parametrize("role", ["solve", "fuse", "rank", "compare", "critique", "verify", "write_tests"])
+def test_the_answer_begins_with_the_right_working(role: str) -> None:
+    for problem, example in lessons(role):
+        assert example.answer.split("\n")[0] == problem.solution
+
+
+def test_a_ranking_names_each_candidate_once_and_right_ones_first() -> None:
+    for problem, example in lessons("rank"):
+        order = [int(n) - 1 for n in example.answer.rpartition("order ")[2].split(" > ")]
+        texts = candidates(example)
+        assert sorted(order) == list(range(len(texts)))
+        right = [answer_of(texts[i]) == str(problem.answer) for i in order]
+        assert right == sorted(right, reverse=True)
+
+
+def test_compare_prefers_the_right_one() -> None:
+    for problem, example in lessons("compare"):
+        chosen = candidates(example)["AB".index(example.answer[-1])]
+        assert answer_of(chosen) == str(problem.answer)
+
+
+def test_a_critique_finds_fault_exactly_with_wrong_candidates() -> None:
+    for problem, example in lessons("critique"):
+        lines = example.answer.split("\n")[1:]
+        for line, text in zip(lines, candidates(example), strict=True):
+            assert line.endswith("bad nothing") == (answer_of(text) == str(problem.answer))
+
+
+def test_verdicts_are_true_and_of_both_kinds() -> None:
+    found = set()
+    for problem, example in lessons("verdict"):
+        right = answer_of(candidates(example)[0]) == str(problem.answer)
+        assert example.answer == ("yes" if right else "no")
+        found.add(right)
+    assert found == {True, False}
+
+
+def test_written_tests_hold_for_the_right_solution() -> None:
+    for problem, example in lessons("write_tests"):
+        assert all(passes(test, problem.solution) for test in example.answer.split("\n")[1:])
+
+
+def test_tests_are_judged_one_by_one_by_what_they_say() -> None:
+    for _, example in lessons("judge_tests"):
+        tests, text = example.parts[4::2], candidates(example)[0]
+        said = [part.split()[1] for part in example.answer.split(" ; ")]
+        assert said == ["pass" if passes(test, text) else "fail" for test in tests]
+
+
+@pytest.mark.parametrize(
+    ("test", "holds"),
+    [
+        ("is even", True), ("is odd", False), ("ends in 2", True), ("ends in 4", False), ("is more than 41", True),
+        ("is more than 42", False), ("is less than 43", True), ("is less than 42", False), ("uses 12 + 30", True),
+        ("uses 12 + 3", False),
+    ],
+)  # fmt: skip
+def test_each_form_of_test_means_what_it_says(test: str, holds: bool) -> None:
+    assert passes(test, "48 / 4 = 12 ; 12 + 30 = 42 ; answer 42") is holds
