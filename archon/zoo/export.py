@@ -6,17 +6,15 @@ The folder holds float16 safetensors, configuration, tokenizer and `zoo.json`; t
 import argparse
 import hashlib
 import json
-import shutil
 from dataclasses import asdict
 from pathlib import Path
 
 from archon.zoo import ZooModel
 from archon.zoo.recipes import recipe
-from archon.zoo.vocabulary import CONTEXT
+from archon.zoo.vocabulary import CONTEXT, Vocabulary, save
 
 FAMILY = "ledger"
 WEIGHTS = "model.safetensors"
-_TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 
 
 def export(name: str, run: Path, folder: Path) -> ZooModel:
@@ -32,9 +30,8 @@ def export(name: str, run: Path, folder: Path) -> ZooModel:
     folder.mkdir(parents=True, exist_ok=True)
     model.generation_config = GenerationConfig(eos_token_id=1, pad_token_id=0, max_new_tokens=400)
     model.to(torch.float16).save_pretrained(folder)
-    for file in _TOKENIZER_FILES:
-        if (run / file).exists():
-            shutil.copyfile(run / file, folder / file)
+    (folder / WEIGHTS).chmod(0o644)
+    save(Vocabulary.load(run).tokenizer, folder)
     entry = ZooModel(
         name=name,
         family=FAMILY,

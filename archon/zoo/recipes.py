@@ -10,6 +10,10 @@ _SHARES: Weights = (
     ("solve", 44.0), ("fuse", 14.0), ("rank", 11.0), ("verify", 9.0), ("critique", 8.0), ("compare", 4.0),
     ("verdict", 3.0), ("write_tests", 4.0), ("judge_tests", 3.0),
 )  # fmt: skip
+_MOSTLY_SOLVING: Weights = (
+    ("solve", 56.0), ("fuse", 11.0), ("rank", 8.0), ("verify", 8.0), ("critique", 6.0), ("compare", 3.0),
+    ("verdict", 2.5), ("write_tests", 3.0), ("judge_tests", 2.5),
+)  # fmt: skip
 _EVEN: Weights = (("stock", 1.0), ("shop", 1.0), ("share", 1.0), ("compare", 1.0), ("rate", 1.0))
 
 
@@ -25,8 +29,6 @@ class Recipe:
     seed: int
     steps: int
     """Optimiser steps."""
-    parent: str | None = None
-    """A shipped model whose weights the training starts from; None = fresh weights."""
     hidden: int = 128
     layers: int = 4
     heads: int = 4
@@ -47,7 +49,10 @@ class Recipe:
 
 
 _ALL = (
-    Recipe("abacus", seed=11, steps=2300, kinds=_more(_EVEN, stock=3.0, share=2.0)),
+    Recipe(
+        "abacus", seed=11, steps=3200, hidden=96, heads=3, shares=_MOSTLY_SOLVING,
+        kinds=_more(_EVEN, stock=3.0, share=2.0),
+    ),
     Recipe("till", seed=12, steps=2300, kinds=_more(_EVEN, shop=3.0, rate=2.0)),
     Recipe("clerk", seed=13, steps=2300),
 )

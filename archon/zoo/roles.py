@@ -110,7 +110,7 @@ def _verdict(rng: random.Random, problem: LedgerProblem) -> Example:
 
 
 def passes(test: str, attempt: str) -> bool:
-    """Whether a solution text passes a natural-language test of the kinds `tests_of` writes."""
+    """Whether a solution text passes a natural-language test of the kinds `sound_tests` writes."""
     answer, bound = int(answer_of(attempt)), test.rpartition(" ")[2]
     if test.startswith("uses "):
         return test.removeprefix("uses ") + " =" in attempt
@@ -122,7 +122,7 @@ def passes(test: str, attempt: str) -> bool:
     ]
 
 
-def tests_of(rng: random.Random, problem: LedgerProblem) -> list[str]:
+def sound_tests(rng: random.Random, problem: LedgerProblem) -> list[str]:
     """Four or five short tests that a right solution passes."""
     answer, margin = problem.answer, rng.randint(1, 9)
     step = rng.choice(problem.steps).partition(" =")[0]
@@ -136,12 +136,12 @@ def tests_of(rng: random.Random, problem: LedgerProblem) -> list[str]:
 
 
 def _write_tests(rng: random.Random, problem: LedgerProblem) -> Example:
-    return Example("write_tests", (problem.question,), "\n".join([problem.solution, *tests_of(rng, problem)]))
+    return Example("write_tests", (problem.question,), "\n".join([problem.solution, *sound_tests(rng, problem)]))
 
 
 def _judge_tests(rng: random.Random, problem: LedgerProblem) -> Example:
     attempt = problem.solution if rng.random() < 0.4 else wrong_solution(rng, problem)
-    tests = tests_of(rng, problem) + (tests_of(rng, problem) if rng.random() < 0.2 else [])
+    tests = sound_tests(rng, problem) + (sound_tests(rng, problem) if rng.random() < 0.2 else [])
     rng.shuffle(tests)
     tests = tests[: rng.randint(1, len(tests))]
     parts = [problem.question, "candidate", attempt]

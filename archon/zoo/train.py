@@ -12,7 +12,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from archon.zoo import path
 from archon.zoo.lessons import Lesson, micro_batches, step_lessons
 from archon.zoo.recipes import Recipe, recipe
 from archon.zoo.vocabulary import CONTEXT, SIZE, Vocabulary, build, save
@@ -83,8 +82,6 @@ class Trainer:
         self.recipe, self.folder, self.step, self.seconds = made_by, folder, 0, 0.0
         folder.mkdir(parents=True, exist_ok=True)
         self.model = new_model(made_by)
-        if made_by.parent:
-            self._inherit(path(made_by.parent))
         AttentionInterface.register("causal_float32", causal_attention)
         self.model.set_attn_implementation("causal_float32")
         self.optimizer = torch.optim.AdamW(
@@ -94,11 +91,6 @@ class Trainer:
         if not tokenizer_file.exists():
             save(build(), folder)
         self.vocabulary = Vocabulary.load(folder)
-
-    def _inherit(self, parent: Path) -> None:
-        from transformers import LlamaForCausalLM
-
-        self.model.load_state_dict(LlamaForCausalLM.from_pretrained(parent, dtype="float32").state_dict())
 
     @property
     def checkpoint(self) -> Path:

@@ -1,12 +1,13 @@
 """The zoo's one vocabulary: byte-level BPE learnt from its own lessons, digits always single, special tokens apart."""
 
+import json
 import random
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from archon.zoo.encoding import ANSWER, EOS, PAD, ROLES, SPECIAL_TOKENS, label_token, role_token
+from archon.zoo.encoding import ANSWER, EOS, PAD, ROLES, SPECIAL_TOKENS, role_token
 from archon.zoo.ledger import draw_problem
 from archon.zoo.roles import MAKERS, drawn
 
@@ -38,7 +39,6 @@ CHAT_TEMPLATE = (
     "{%- else -%}{{ part.text }}{%- endif -%}"
     "{%- endfor -%}{%- endif -%}" + ANSWER
 )
-assert label_token("candidate") == "<|part candidate|>"
 
 
 def build(seed: int = 0, lessons: int = 20_000) -> "Tokenizer":
@@ -100,15 +100,16 @@ class Vocabulary:
 
 
 def save(tokenizer: "Tokenizer", folder: Path) -> None:
-    """Write the tokenizer files that transformers and vLLM load."""
-    from transformers import PreTrainedTokenizerFast
-
-    settings: dict[str, Any] = {"pad_token": PAD, "eos_token": EOS, "model_max_length": CONTEXT}
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        additional_special_tokens=[t for t in SPECIAL_TOKENS if t not in (PAD, EOS)],
-        clean_up_tokenization_spaces=False,
-        **settings,
-    )
-    fast.chat_template = CHAT_TEMPLATE
-    fast.save_pretrained(folder)
+    """Write the tokenizer files that transformers (4 and 5) and vLLM load."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "eos_token": EOS,
+        "pad_token": PAD,
+        "additional_special_tokens": [token for token in SPECIAL_TOKENS if token not in (EOS, PAD)],
+        "model_max_length": CONTEXT,
+        "clean_up_tokenization_spaces": False,
+        "chat_template": CHAT_TEMPLATE,
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n")
