@@ -105,8 +105,8 @@ class AcceptanceHead(nn.Module):
         """Raw accept logit (second output minus first) of float [n, inputs] → [n]."""
         for block in self.blocks:
             x = block(x)
-        rejected, accepted = self.out(x).unbind(-1)
-        return accepted - rejected
+        both: Tensor = self.out(x)
+        return both[:, 1] - both[:, 0]
 
     def calibrated(self, x: Tensor) -> Tensor:
         """P(accept), [n, inputs] → [n]."""

@@ -50,8 +50,8 @@ class LeanLlama:
         config, weight = model.config, model.lm_head.weight
         self.name, self.vocab, self.width = name, int(config.vocab_size), int(config.hidden_size)
         self.context, self.dtype, self.device = int(config.max_position_embeddings), weight.dtype, weight.device
-        self._heads, self._kv_heads = config.num_attention_heads, config.num_key_value_heads
-        self._dim, self._inner = config.head_dim, config.intermediate_size
+        self._heads, self._kv_heads = int(config.num_attention_heads), int(config.num_key_value_heads)
+        self._dim, self._inner = int(config.head_dim), int(config.intermediate_size)
         rotary = model.model.rotary_emb
         self._frequencies, self._rotations = rotary.inv_freq.float(), torch.empty(0, device=self.device)
         with torch.no_grad():
@@ -92,7 +92,8 @@ class LeanLlama:
 
     def _normed(self, x: Tensor) -> Tensor:
         """x/√(Σx² + width·ε); the factor √width and the gain are in the matrix that follows."""
-        return x / torch.linalg.vector_norm(x, dim=-1, keepdim=True).hypot_(self._floor)
+        norm: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+        return x / norm.hypot_(self._floor)
 
     def _rotation(self, span: Span) -> Tensor:
         """e^{i·position·frequency}, complex [n·width, 1, head_dim/2], in the precision transformers computes it in."""

@@ -23,6 +23,8 @@ class TextStream:
 
     def push(self, token: int) -> bool:
         """Add one token; True when the text is now ended by a stop string (cut off before it)."""
+        if self.ended:
+            return True
         self._window.append(token)
         whole = self._decode(self._window)
         if whole.endswith(_UNFINISHED):

@@ -1,0 +1,126 @@
+"""The acceptance head: its form, its file, and the authors' form."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from specdec.errors import SpecDecError
+from specdec.head import AcceptanceHead, HeadConfig, load_authors, load_head, save_head
+from specdec.policies import Signal
+
+
+def lively(config: HeadConfig) -> AcceptanceHead:
+    """A head with no weight left at zero."""
+    head, generator = AcceptanceHead(config), torch.Generator().manual_seed(1)
+    for parameter in head.parameters():
+        parameter.data = torch.randn(parameter.shape, generator=generator) / 3
+    return head.eval()
+
+
+def test_a_head_is_residual_blocks_then_a_linear_layer() -> None:
+    head, x = lively(HeadConfig(3, depth=2, features=False)), torch.tensor([[0.5, -1.0, 2.0]])
+    expected = x
+    for block in head.blocks:
+        inner = expected @ block.linear.weight.T + block.linear.bias
+        expected = expected + inner * torch.sigmoid(inner)
+    both = expected @ head.out.weight.T + head.out.bias
+    # P(accept) = softmax of the two outputs at the second = σ(second − first).
+    assert head.calibrated(x).item() == pytest.approx(torch.softmax(both, -1)[0, 1].item(), abs=1e-6)
+
+
+def test_blocks_have_weights_of_their_own_unless_shared() -> None:
+    def count(shared: bool) -> int:
+        return sum(
+            p.numel() for p in AcceptanceHead(HeadConfig(4, 3, features=False, shared_blocks=shared)).parameters()
+        )
+
+    assert count(False) == 3 * (16 + 4) + (8 + 2)
+    assert count(True) == (16 + 4) + (8 + 2)
+
+
+@pytest.mark.parametrize("config", [HeadConfig(4), HeadConfig(4, 0), HeadConfig(4, 3, shared_blocks=True, scale=0.5)])
+def test_a_head_comes_back_from_its_file_as_it_was(config: HeadConfig, tmp_path: Path) -> None:
+    head, x = lively(config), torch.randn(5, config.inputs, generator=torch.Generator().manual_seed(2))
+    save_head(head, tmp_path)
+    again = load_head(tmp_path)
+    assert again.config == config
+    assert torch.equal(again.calibrated(x), head.calibrated(x))
+
+
+def test_calibration_moves_the_logit() -> None:
+    head, x = lively(HeadConfig(4)), torch.ones(1, 9)
+    raw = head(x).item()
+    tuned = head.tuned(scale=0.5, shift=1.0)
+    assert tuned.calibrated(x).item() == pytest.approx(torch.sigmoid(torch.tensor(0.5 * raw + 1.0)).item())
+
+
+def test_features_change_what_the_head_says() -> None:
+    head, hidden = lively(HeadConfig(4)), torch.zeros(2, 4)
+    signals = [Signal(0.9, 0.95, 0.1), Signal(0.2, 0.5, 1.4)]
+    first = head.predict(hidden, signals, [1, 1], [0.0, 0.0])
+    assert first[0] != first[1]
+    assert head.predict(hidden, signals, [1, 2], [0.0, 0.0])[1] != first[1]
+    assert head.predict(hidden, signals, [1, 1], [0.0, 1.0])[1] != first[1]
+
+
+def authors(depth: int) -> dict[str, Tensor]:
+    """A checkpoint as theirs: one block repeated `depth` times, then a linear layer."""
+    generator = torch.Generator().manual_seed(3)
+    weight, bias = torch.randn(4, 4, generator=generator), torch.randn(4, generator=generator)
+    state = {f"{i}.linear.{kind}": value for i in range(depth) for kind, value in (("weight", weight), ("bias", bias))}
+    return state | {
+        f"{depth}.weight": torch.randn(2, 4, generator=generator),
+        f"{depth}.bias": torch.randn(2, generator=generator),
+    }
+
+
+def test_the_authors_checkpoints_are_read_with_their_shared_block() -> None:
+    state, x = authors(3), torch.randn(2, 4, generator=torch.Generator().manual_seed(4))
+    head = load_authors(state)
+    expected = x
+    for _ in range(3):
+        expected = expected + torch.nn.functional.silu(expected @ state["0.linear.weight"].T + state["0.linear.bias"])
+    both = expected @ state["3.weight"].T + state["3.bias"]
+    assert torch.allclose(head.calibrated(x), torch.softmax(both, -1)[:, 1])
+    assert sum(p.numel() for p in head.parameters()) == 20 + 10
+
+
+def test_the_authors_heads_say_nothing_of_the_first_token() -> None:
+    head = load_authors(authors(2))
+    chances = head.predict(torch.ones(2, 4), [Signal(), Signal()], [1, 2], [1.0, 1.0])
+    assert chances[0] == 1.0
+    assert 0 < chances[1] < 1
+
+
+def write(folder: Path, **changes: object) -> Path:
+    save_head(AcceptanceHead(HeadConfig(4, 1)), folder)
+    config = json.loads((folder / "head.json").read_text())
+    (folder / "head.json").write_text(json.dumps(config | changes))
+    return folder
+
+
+@pytest.mark.parametrize(
+    "changes", [{"width": 5}, {"depth": 2}, {"speed": 3}, {"depth": 0}], ids=["width", "depth", "unknown", "none"]
+)
+def test_a_head_file_that_is_not_what_it_says_is_refused(changes: dict[str, object], tmp_path: Path) -> None:
+    with pytest.raises(SpecDecError, match=r"the head at .* is damaged") as caught:
+        load_head(write(tmp_path, **changes))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_head_file_with_nan_is_refused(tmp_path: Path) -> None:
+    head = AcceptanceHead(HeadConfig(4, 1))
+    head.out.bias.data[0] = torch.nan
+    save_head(head, tmp_path)
+    with pytest.raises(SpecDecError, match="NaN"):
+        load_head(tmp_path)
+
+
+def test_a_missing_head_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(SpecDecError, match="python -m specdec train"):
+        load_head(tmp_path / "none")
