@@ -19,7 +19,7 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any, Protocol
 
 from archon import registry
-from archon.errors import ArchitectureError
+from archon.errors import ArchitectureError, ConfigError
 from archon.protocols import Layer
 from archon.types import canonical_json, stable_hash
 
@@ -122,7 +122,7 @@ def _check_inputs(given: Sequence[SupportsNode], output: str) -> None:
 def _canonical(node: SupportsNode) -> CanonicalNode:
     try:
         layer = registry.build_layer(node.layer, node.arguments)
-    except ArchitectureError as error:
+    except ConfigError as error:
         raise ArchitectureError(f"node {node.id!r}: {error}") from None
     return CanonicalNode(node.id, node.layer, layer, asdict(layer), node.inputs)  # type: ignore[call-overload]
 

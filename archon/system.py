@@ -1,8 +1,8 @@
 """`Archon`: a system you can run. The Python face of the engine.
 
-from archon import Archon, Critic, Fuser, Generator
+    from archon import Archon, Critic, Fuser, Generator
     system = Archon(Generator("zoo/abacus", samples=5) >> Critic("zoo/clerk") >> Fuser("zoo/till"))
-print(system.run("A shop sells 4 pens a day ...").text)
+    print(system.run("A shop sells 4 pens a day ...").text)
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from archon.executor import Result
     from archon.protocols import Sandbox
     from archon.types import Chunk
+
+CACHE_FILE = "calls.sqlite"
+"""Name of the call cache inside its folder."""
 
 Question = str | Message | Mapping[str, Any] | Sequence[Message | Mapping[str, Any]]
 """A question as text, one message, or a whole conversation; messages may be OpenAI dicts."""
@@ -210,7 +213,7 @@ class Archon:
         from archon.clients.cache import CacheStore
         from archon.clients.stack import ClientStack
 
-        store = CacheStore(self.cache) if self.cache is not None else None
+        store = CacheStore(self.cache / CACHE_FILE) if self.cache is not None else None
         return ClientStack(self.models, cache=store)
 
     def __repr__(self) -> str:
