@@ -44,7 +44,7 @@ _RENAMED: Mapping[str, str] = MappingProxyType({alias: name for name, many in _A
 _DEGREES = re.compile(r"\^(?:\{\\circ\}|\\circ(?![A-Za-z]))|°")
 _NAMED = re.compile(r"(?:[A-Za-z]|\\[a-z]+)(?:\([A-Za-z]\)|_[0-9])?\s?=(?!=)\s?([^=]+)")
 _MEMBER = re.compile(r"[A-Za-z]\\in(?![A-Za-z])")
-_LISTED = re.compile(r"\\(?:text|mbox|mathrm|textrm)\s?\{\s?(?:and|or)\s?\}")
+_LISTED = re.compile(r",?\s?\\(?:text|mbox|mathrm|textrm)\s?\{\s?(?:and|or)\s?\}")
 _LETTER = re.compile(r"\(([A-Z])\)")
 _BARE_ARGUMENTS = re.compile(
     r"\\frac(?=[^{\s])(\d|[A-Za-z])(\d|[A-Za-z]|\{[^{}]{0,300}\})|\\frac(\{[^{}]{0,300}\})(\d|[A-Za-z])(?![{])"

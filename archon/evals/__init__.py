@@ -1,1 +1,1 @@
-"""Measuring architectures: benchmarks, scorers, the runner that asks every question, and the statistics of the result."""
+"""Measuring architectures: benchmarks, scorers, the runner that asks every question, and statistics of the result."""

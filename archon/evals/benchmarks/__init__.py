@@ -1,0 +1,1 @@
+"""Sources of questions, one file each. Every class has `load(**options)` and gives an `archon.protocols.Benchmark`."""
