@@ -39,7 +39,12 @@ class LedgerProblem:
     @property
     def solution(self) -> str:
         """The worked solution as the zoo writes it: `48 / 4 = 12 ; 12 + 30 = 42 ; answer 42`."""
-        return " ; ".join((*self.steps, f"answer {self.answer}"))
+        return solution_text(self.steps)
+
+
+def solution_text(steps: Sequence[str]) -> str:
+    """Worked steps as the zoo writes them, the last result as the answer."""
+    return " ; ".join((*steps, f"answer {steps[-1].rpartition(' ')[2]}"))
 
 
 def split_of(question: str) -> Split:

@@ -20,10 +20,10 @@ class Lesson:
     prompt: int
 
 
-def lesson(vocabulary: Vocabulary, rng: random.Random, role: str, recipe: Recipe) -> Lesson:
+def lesson(vocabulary: Vocabulary, rng: random.Random, role: str, recipe: Recipe, *, vary: bool = False) -> Lesson:
     """One lesson of `role`, drawn from the training split."""
     problem = draw_problem(rng, steps=recipe.problem_steps, largest=recipe.largest, kinds=dict(recipe.kinds))
-    example = drawn(rng, role, problem)
+    example = drawn(rng, role, problem, vary=vary)
     prompt = encode(vocabulary, example.role, example.parts)
     return Lesson([*prompt, *vocabulary.plain(example.answer), vocabulary.special(EOS)], len(prompt))
 
@@ -35,7 +35,7 @@ def step_lessons(vocabulary: Vocabulary, recipe: Recipe, step: int) -> list[Less
     lessons, tokens = list[Lesson](), 0
     while tokens < recipe.step_tokens:
         role = rng.choices(list(rates), list(rates.values()))[0]
-        made = lesson(vocabulary, rng, role, recipe)
+        made = lesson(vocabulary, rng, role, recipe, vary=step >= recipe.varied_from)
         if len(made.ids) <= CONTEXT:
             lessons.append(made)
             tokens += len(made.ids)

@@ -4,10 +4,9 @@ A mistake is made in one line and carried through the lines that build on it, as
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from archon.zoo.ledger import LedgerProblem
 from archon.zoo.stories import OPERATORS
 
 _CONFUSED = {"+": "-*", "-": "+", "*": "+", "/": "-*"}
@@ -31,15 +30,15 @@ class Line:
         return f"{self.left} {self.op} {self.right} = {self.shown}"
 
 
-def wrong_solution(rng: random.Random, problem: LedgerProblem) -> str:
-    """A solution of `problem` whose final answer is wrong."""
-    right = [Line.parse(step) for step in problem.steps]
+def wrong_solution(rng: random.Random, steps: Sequence[str]) -> str:
+    """A solution that follows the right `steps` up to a mistake, so that its final answer is wrong."""
+    right = [Line.parse(step) for step in steps]
     makers: list[Callable[[random.Random, list[Line]], list[Line] | None]] = [_slip, _slip, _confuse, _swap, _drop]
     for _ in range(100):
         lines = rng.choice(makers)(rng, right)
-        if lines and lines[-1].shown != problem.answer and all(0 <= line.shown < 10_000 for line in lines):
+        if lines and lines[-1].shown != right[-1].shown and all(0 <= line.shown < 10_000 for line in lines):
             return written(lines)
-    return written([*right[:-1], replace(right[-1], shown=problem.answer + 1)])
+    return written([*right[:-1], replace(right[-1], shown=right[-1].shown + 1)])
 
 
 def written(lines: list[Line]) -> str:

@@ -42,6 +42,19 @@ class Recipe:
     learning_rate: float = 4e-3
     warm_up: int = 100
 
+    varied_from: int = 0
+    """The step from which problems are worked in many ways; before it, in the order of the story alone."""
+    second_rate: float = 2e-3
+    """Peak learning rate of the second part, where `varied_from` is not 0."""
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step: in each part, linear warm-up from and linear decay to zero."""
+        if step < self.varied_from:
+            return self.learning_rate * min((step + 1) / self.warm_up, 1 - step / self.varied_from)
+        peak = self.second_rate if self.varied_from else self.learning_rate
+        done, of = step - self.varied_from, self.steps - self.varied_from
+        return peak * min((done + 1) / self.warm_up, 1 - done / of)
+
     @property
     def intermediate(self) -> int:
         """Width of the feed-forward block."""
@@ -50,11 +63,16 @@ class Recipe:
 
 _ALL = (
     Recipe(
-        "abacus", seed=11, steps=3200, hidden=96, heads=3, shares=_MOSTLY_SOLVING,
+        "abacus",
+        seed=11,
+        steps=3200,
+        hidden=96,
+        heads=3,
+        shares=_MOSTLY_SOLVING,
         kinds=_more(_EVEN, stock=3.0, share=2.0),
     ),
-    Recipe("till", seed=12, steps=2300, kinds=_more(_EVEN, shop=3.0, rate=2.0)),
-    Recipe("clerk", seed=13, steps=2300),
+    Recipe("till", seed=12, steps=3300, varied_from=2300, kinds=_more(_EVEN, shop=3.0, rate=2.0)),
+    Recipe("clerk", seed=13, steps=3300, varied_from=2300),
 )
 RECIPES: Mapping[str, Recipe] = MappingProxyType({recipe.name: recipe for recipe in _ALL})
 

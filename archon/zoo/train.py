@@ -80,6 +80,7 @@ class Trainer:
         from transformers import AttentionInterface
 
         self.recipe, self.folder, self.step, self.seconds = made_by, folder, 0, 0.0
+        self.measured: int | None = None
         folder.mkdir(parents=True, exist_ok=True)
         self.model = new_model(made_by)
         AttentionInterface.register("causal_float32", causal_attention)
@@ -105,7 +106,12 @@ class Trainer:
             self.model.load_state_dict(stored["model"])
             self.optimizer.load_state_dict(stored["optimizer"])
             self.step, self.seconds = stored["step"], stored["seconds"]
-            self.recipe = replace(self.recipe, steps=stored["steps"])
+            self._measure(stored["steps"])
+
+    def _measure(self, steps: int | None) -> None:
+        """Take `steps`, found from the speed of this machine, in place of the recipe's; None = keep the recipe's."""
+        if steps is not None:
+            self.measured, self.recipe = steps, replace(self.recipe, steps=steps)
 
     def keep(self) -> None:
         """Write a checkpoint; a kill while writing leaves the one before."""
@@ -116,16 +122,11 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
             "seconds": self.seconds,
-            "steps": self.recipe.steps,
+            "steps": self.measured,
         }
         fresh = self.checkpoint.with_suffix(".new")
         torch.save(stored, fresh)
         fresh.replace(self.checkpoint)
-
-    def rate(self) -> float:
-        """The learning rate of the step to come: linear warm-up, linear decay to zero."""
-        warm = min(1.0, (self.step + 1) / self.recipe.warm_up)
-        return self.recipe.learning_rate * min(warm, 1 - self.step / self.recipe.steps)
 
     def advance(self) -> float:
         """One optimiser step; returns the mean loss of an answer token."""
@@ -142,7 +143,7 @@ class Trainer:
             total += loss.item()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.rate()
+            group["lr"] = self.recipe.rate(self.step)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
@@ -164,9 +165,10 @@ class Trainer:
         while self.step < self.recipe.steps:
             losses.append(self.advance())
             if minutes is not None and self.step == _PROBE_STEPS:
-                self.recipe = replace(self.recipe, steps=int(minutes * 60 / (self.seconds / _PROBE_STEPS)))
+                self._measure(int(minutes * 60 / (self.seconds / _PROBE_STEPS)))
             if self.step % log_every == 0 or self.step == self.recipe.steps:
-                self.log(loss=round(sum(losses) / len(losses), 4), rate=round(self.rate(), 6), of=self.recipe.steps)
+                rate = round(self.recipe.rate(self.step), 6)
+                self.log(loss=round(sum(losses) / len(losses), 4), rate=rate, of=self.recipe.steps)
                 losses = []
             if self.step % save_every == 0 or self.step == self.recipe.steps:
                 self.keep()

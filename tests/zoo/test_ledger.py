@@ -71,8 +71,8 @@ def test_impossible_difficulty_is_refused_in_one_sentence() -> None:
 def test_wrong_solutions_are_wrong_well_formed_and_varied() -> None:
     rng, problems = random.Random(0), ledger_problems(2, 200)
     for problem in problems:
-        text = wrong_solution(rng, problem)
+        text = wrong_solution(rng, problem.steps)
         assert answer_of(text) != str(problem.answer)
         *lines, last = text.split(" ; ")
         assert last == f"answer {Line.parse(lines[-1]).shown}"
-    assert len({wrong_solution(rng, problems[0]) for _ in range(50)}) > 5
+    assert len({wrong_solution(rng, problems[0].steps) for _ in range(50)}) > 5

@@ -11,7 +11,7 @@ from archon.zoo.generate import Prompt, Speaker
 from archon.zoo.ledger import LedgerProblem, ledger_problems
 from archon.zoo.measures import Share
 from archon.zoo.mistakes import wrong_solution
-from archon.zoo.roles import Attempt, answer_of, critique_of, passes, sound_tests
+from archon.zoo.roles import Attempt, Desk, answer_of, critique_of, passes, sound_tests
 
 PROBLEMS = ledger_problems(4, 30, split="search")
 
@@ -35,8 +35,8 @@ class Scripted(Speaker):
         tests = [text for label, text in labelled if label == "test"]
         good = [answer_of(text) == str(problem.answer) for text in texts]
         if temperature:
-            return problem.solution if self.rng.random() < 0.5 else wrong_solution(self.rng, problem)
-        solution = problem.solution if self.right else wrong_solution(self.rng, problem)
+            return problem.solution if self.rng.random() < 0.5 else wrong_solution(self.rng, problem.steps)
+        solution = problem.solution if self.right else wrong_solution(self.rng, problem.steps)
         return {
             "solve": lambda: solution,
             "fuse": lambda: solution,
@@ -50,11 +50,11 @@ class Scripted(Speaker):
         }[role]()
 
     def _critiques(self, problem: LedgerProblem, texts: list[str], good: list[bool]) -> list[str]:
-        said = [critique_of(problem, Attempt(text, is_good)) for text, is_good in zip(texts, good, strict=True)]
+        said = [critique_of(Attempt(text, is_good, problem.steps)) for text, is_good in zip(texts, good, strict=True)]
         return [f"{i} : {text}" for i, text in enumerate(said if self.right else said[::-1], 1)]
 
     def _tests(self, problem: LedgerProblem) -> list[str]:
-        return sound_tests(self.rng, problem) if self.right else [f"is more than {problem.answer}"]
+        return sound_tests(Desk(self.rng, problem, vary=True)) if self.right else [f"is more than {problem.answer}"]
 
     def _judgements(self, text: str, tests: list[str]) -> list[str]:
         return [f"{i} {'pass' if passes(t, text) == self.right else 'fail'}" for i, t in enumerate(tests, 1)]

@@ -6,6 +6,7 @@ import pytest
 
 from archon.zoo.encoding import LABELS, ROLES
 from archon.zoo.ledger import LedgerProblem, ledger_problems
+from archon.zoo.mistakes import Line
 from archon.zoo.roles import MAKERS, Example, answer_of, drawn, passes
 
 PROBLEMS = ledger_problems(7, 60, split="train")
@@ -18,6 +19,14 @@ def lessons(role: str, count: int = 60) -> list[tuple[LedgerProblem, Example]]:
 
 def candidates(example: Example) -> list[str]:
     return [text for label, text in zip(example.parts[1::2], example.parts[2::2], strict=True) if label == "candidate"]
+
+
+def exact(line: str) -> bool:
+    parsed = Line.parse(line)
+    return parsed.shown * (parsed.right if parsed.op == "/" else 1) == {
+        "+": parsed.left + parsed.right, "-": parsed.left - parsed.right, "*": parsed.left * parsed.right,
+        "/": parsed.left,
+    }[parsed.op]  # fmt: skip
 
 
 def test_every_role_has_lessons() -> None:
@@ -35,7 +44,9 @@ def test_parts_are_the_question_then_labelled_texts(role: str) -> None:
 @pytest.mark.parametrize("role", ["solve", "fuse", "rank", "compare", "critique", "verify", "write_tests"])
 def test_the_answer_begins_with_the_right_working(role: str) -> None:
     for problem, example in lessons(role):
-        assert example.answer.split("\n")[0] == problem.solution
+        working = example.answer.split("\n")[0]
+        assert answer_of(working) == str(problem.answer)
+        assert all(exact(line) for line in working.split(" ; ")[:-1])
 
 
 def test_a_ranking_names_each_candidate_once_and_right_ones_first() -> None:
@@ -86,7 +97,7 @@ def test_tests_are_judged_one_by_one_by_what_they_say() -> None:
     [
         ("is even", True), ("is odd", False), ("ends in 2", True), ("ends in 4", False), ("is more than 41", True),
         ("is more than 42", False), ("is less than 43", True), ("is less than 42", False), ("uses 12 + 30", True),
-        ("uses 12 + 3", False),
+        ("uses 12 + 3", False), ("has 2 digits", True), ("has 3 digits", False),
     ],
 )  # fmt: skip
 def test_each_form_of_test_means_what_it_says(test: str, holds: bool) -> None:
