@@ -16,11 +16,10 @@ from specdec.head import AcceptanceHead, load_head
 from specdec.models import Loaded, check_pair, feed, load
 from specdec.params import Sampling
 from specdec.policies import Policy, make
+from specdec.prompts import Prompt
 from specdec.rows import Finish, Row
 from specdec.sampling import Draws, SeededDraws
 from specdec.text import TextStream
-
-Prompt = str | Sequence[int]
 
 _log = logging.getLogger(__name__)
 

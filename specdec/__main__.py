@@ -1,0 +1,89 @@
+"""`python -m specdec train …`: commands; a user's mistake ends with one line on stderr and exit code 2."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from specdec.errors import SpecDecError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except SpecDecError as error:
+        print(f"specdec: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m specdec", description="Speculative decoding with a trained stop rule."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    train = commands.add_parser("train", help="train an acceptance head for a target and a draft")
+    _add_pair(train)
+    train.add_argument("--data", required=True, metavar="FILE", help='JSONL with a "prompt" on each line')
+    train.add_argument(
+        "--out", required=True, type=Path, metavar="FOLDER", help="the head's folder; a killed run goes on"
+    )
+    train.add_argument("--epochs", type=int, default=3)
+    train.add_argument("--depth", type=int, default=3, help="residual blocks (default 3)")
+    train.add_argument("--w-rej", type=float, default=6.0, help="weight of rejections in the loss (default 6)")
+    train.add_argument(
+        "--label", choices=("token", "overlap"), default="token", help="min(1, p/q), or the sum of min(p, q)"
+    )
+    train.add_argument("--temperature", type=float, nargs="+", default=[0.0, 0.7, 1.0], help="temperatures served")
+    train.add_argument("--tokens", type=int, default=128, help="most tokens per text (default 128)")
+    train.add_argument("--seed", type=int, default=0)
+    train.set_defaults(run=_train)
+    return parser
+
+
+def _add_pair(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--target", required=True, metavar="FOLDER")
+    parser.add_argument("--draft", required=True, metavar="FOLDER")
+
+
+def _train(options: argparse.Namespace) -> None:
+    from specdec.costs import measure
+    from specdec.decoder import SpecDecoder
+    from specdec.head import AcceptanceHead, HeadConfig
+    from specdec.prompts import read_prompts
+    from specdec.train import Training, train
+
+    settings = Training(
+        epochs=options.epochs,
+        depth=options.depth,
+        w_rej=options.w_rej,
+        label=options.label,
+        temperatures=tuple(options.temperature),
+        tokens=options.tokens,
+        seed=options.seed,
+    )
+    prompts = read_prompts(options.data)
+    pair = SpecDecoder(options.target, options.draft, "product:0.3")
+    assert pair.draft is not None
+    # An untrained head of the same shape costs what the trained one will.
+    blank = AcceptanceHead(HeadConfig(pair.draft.model.width, settings.depth, settings.features))
+    measured = measure(SpecDecoder(pair.target, pair.draft, head=blank))
+    report = train(pair, prompts, settings, measured.costs, options.out, lambda line: print(line, file=sys.stderr))
+    costs, quality, threshold = measured.costs, report.quality, report.threshold
+    print(f"costs in plain steps: c {costs.draft:.3f}, c_v {costs.verify:.3f}, a round's overhead {costs.overhead:.3f}")
+    print(
+        f"dev: accepted {quality.rate:.3f}, AUROC {quality.auroc:.3f} (max q alone {quality.peak_auroc:.3f}), "
+        f"ECE {quality.ece_before:.4f} as trained, {quality.ece_after:.4f} calibrated, {quality.examples} examples"
+    )
+    print(
+        f"threshold h* = {threshold.h:.3f} (multiplier {threshold.multiplier:g}), "
+        f"predicted speed-up {threshold.rate:.2f}{'' if threshold.pays else ': speculation does not pay here'}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

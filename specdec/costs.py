@@ -1,0 +1,118 @@
+"""Measuring what speculation costs on this machine, for this pair, at one batch size; whole rounds, so nothing is
+left out."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from specdec.decode import Batch
+from specdec.decoder import SpecDecoder
+from specdec.models import feed
+from specdec.params import Sampling
+from specdec.policies.fixed import Fixed
+from specdec.policies.specdecpp import SpecDecPP
+from specdec.rows import Row
+from specdec.sampling import SeededDraws
+from specdec.threshold import Costs, Threshold, Window, derive
+
+LENGTHS = (1, 2, 4, 8)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """plain: seconds of one plain step of the whole batch. costs: in its units."""
+
+    plain: float
+    costs: Costs
+
+
+def measure(
+    pair: SpecDecoder, *, batch: int = 1, temperature: float = 0.0, prompt: int = 64, repeats: int = 7
+) -> Measured:
+    """Time plain steps, speculative rounds of several lengths and target passes of several widths, interleaved;
+    medians.
+
+    The slope of the round's time over its length is c + c_v, that of the target's pass over its width c_v, and the
+    rest of the round's time at length 0 the overhead. The head is evaluated where the pair has one.
+    """
+    lengths = [k for k in LENGTHS if prompt + (repeats + 2) * (k + 1) < pair.target.model.context]
+    plain: list[float] = []
+    rounds: dict[int, list[float]] = {k: [] for k in lengths}
+    passes: dict[int, list[float]] = {k: [] for k in lengths}
+    runs = {k: _batch(pair, batch, temperature, prompt, k) for k in (0, *lengths)}
+    for turn in range(repeats + 1):
+        timings = {k: _timed(run.step) for k, run in runs.items()}
+        widths = {k: _timed_pass(pair, batch, prompt, k + 1) for k in lengths}
+        # The first turn reads the prompt into the draft and warms the caches.
+        if turn:
+            plain.append(timings.pop(0))
+            for k in lengths:
+                rounds[k].append(timings[k])
+                passes[k].append(widths[k])
+    base = statistics.median(plain)
+    per_token, start = _line([(k, statistics.median(rounds[k]) / base) for k in lengths])
+    verify, _ = _line([(k, statistics.median(passes[k]) / base) for k in lengths])
+    verify = min(max(0.0, verify), per_token)
+    return Measured(base, Costs(draft=per_token - verify, verify=verify, overhead=start - 1.0))
+
+
+def plan(pair: SpecDecoder, windows: Sequence[Window], batches: Sequence[int], temperature: float = 0.0) -> SpecDecPP:
+    """A `specdec++` whose threshold follows from the costs measured at each batch size, and which does not draft
+    where that would not pay. windows: as `specdec.train.make_windows` gives them; batches: rising, the first is where
+    it begins."""
+    found = [(size, derive(windows, measure(pair, batch=size, temperature=temperature).costs)) for size in batches]
+    stages = tuple((size, threshold.h, _most(threshold)) for size, threshold in found)
+    first = found[0][1]
+    return SpecDecPP(first.h, maximum=_most(first), stages=stages)
+
+
+def _most(threshold: Threshold) -> int:
+    # Within 2 % of plain decoding the gain is smaller than what a measurement can tell.
+    return SpecDecPP().maximum if threshold.rate > 1.02 else 0
+
+
+def _batch(pair: SpecDecoder, size: int, temperature: float, prompt: int, k: int) -> Batch:
+    """Rows of random tokens that no end of text stops, drafting k tokens a round."""
+    # h = 1 never stops: the head is evaluated, and the length is still k.
+    policy = SpecDecPP(1.0, maximum=k) if pair.head and k else Fixed(k)
+    generator = torch.Generator().manual_seed(k)
+    lines = torch.randint(pair.target.model.vocab, (size, prompt), generator=generator).tolist()
+    room, sampling = pair.target.model.context, Sampling(temperature=temperature)
+    rows = [
+        Row(i, line, prompt, room, sampling, policy, SeededDraws(i), eos=frozenset()) for i, line in enumerate(lines)
+    ]
+    batch = pair.batch()
+    batch.add(rows)
+    return batch
+
+
+def _timed(step: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    step()
+    return time.perf_counter() - start
+
+
+def _timed_pass(pair: SpecDecoder, size: int, prompt: int, width: int) -> float:
+    """One target pass over `width` tokens of each row behind a prompt."""
+    model = pair.target.model
+    with torch.inference_mode():
+        cache = model.new_cache()
+        rows = [cache.add_row() for _ in range(size)]
+        feed(model, cache, rows, [[1] * prompt] * size)
+        start = time.perf_counter()
+        model.logits(feed(model, cache, rows, [[1] * width] * size))
+        return time.perf_counter() - start
+
+
+def _line(points: Sequence[tuple[int, float]]) -> tuple[float, float]:
+    """Least squares: slope and value at 0."""
+    mean_x = statistics.fmean(x for x, _ in points)
+    mean_y = statistics.fmean(y for _, y in points)
+    spread = sum((x - mean_x) ** 2 for x, _ in points)
+    slope = sum((x - mean_x) * (y - mean_y) for x, y in points) / spread
+    return slope, mean_y - slope * mean_x

@@ -1,0 +1,107 @@
+"""The stopping threshold h derived from measured costs, instead of tuned by hand. Pure arithmetic; no torch.
+
+A round that drafts k tokens costs 1 + o + k·(c + c_v) plain target steps and gives 1 + Σ_{i≤k} S_i tokens, S_i the
+chance that the first i tokens all stand. By the renewal argument the best rate ρ (tokens per plain step, so the
+speed-up) is reached by drafting one more token just while S ≥ ρ·(c + c_v), that is h* = 1 − ρ·(c + c_v), where ρ is
+the rate this very rule
+attains: a fixed point (Dinkelbach). Text is not memoryless, so one multiplier on ρ·(c + c_v) is tuned on held-out
+rounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+MULTIPLIERS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.4, 1.6, 1.8, 2.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """In units of one plain target step at the same batch. draft: c, one drafted token with its signals. verify: c_v,
+    what one more token adds to the target's pass. overhead: o, what a speculative round costs beside its tokens."""
+
+    draft: float
+    verify: float = 0.0
+    overhead: float = 0.0
+
+    def round(self, drafted: int) -> float:
+        """The cost of one round; an undrafted round is a plain step."""
+        return 1.0 + self.overhead + drafted * (self.draft + self.verify) if drafted else 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One roll-out of the draft: what the head predicted for each token, and the chance it really had, each in [0,
+    1]."""
+
+    predicted: tuple[float, ...]
+    actual: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """h: as `SpecDecPP.threshold`. rate: ρ predicted for it. multiplier: the tuned factor (1: the formula as it
+    stands).
+    pays: whether ρ exceeds plain decoding."""
+
+    h: float
+    rate: float
+    multiplier: float
+
+    @property
+    def pays(self) -> bool:
+        return self.rate > 1.0
+
+
+def rate(windows: Sequence[Window], least: float, costs: Costs) -> float:
+    """ρ of the rule "stop after the token at which the predicted survival falls below `least`", over all windows."""
+    tokens = spent = 0.0
+    for window in windows:
+        drafted = drafted_by(window.predicted, least)
+        spent += costs.round(drafted)
+        tokens += 1.0 + _expected(window.actual[:drafted])
+    return tokens / spent
+
+
+def drafted_by(predicted: Sequence[float], least: float) -> int:
+    """How many tokens the rule drafts: up to and with the first at which the product falls below `least`."""
+    survival = 1.0
+    for index, chance in enumerate(predicted):
+        survival *= chance
+        if survival < least:
+            return index + 1
+    return len(predicted)
+
+
+def derive(windows: Sequence[Window], costs: Costs, multipliers: Sequence[float] = MULTIPLIERS) -> Threshold:
+    """The fixed point of each multiplier, and the best of them. `windows` must not be empty."""
+    found = [_fixed_point(windows, costs, multiplier) for multiplier in multipliers]
+    # Of equals the one nearest the formula.
+    return max(found, key=lambda t: (round(t.rate, 6), -abs(t.multiplier - 1.0)))
+
+
+def _fixed_point(windows: Sequence[Window], costs: Costs, multiplier: float) -> Threshold:
+    best = Threshold(0.0, 0.0, multiplier)
+    now = 1.0
+    # Dinkelbach's iteration rises in a few steps; with sampled windows it may end in a short cycle, of which the best
+    # counts.
+    for _ in range(12):
+        least = min(1.0, multiplier * now * (costs.draft + costs.verify))
+        now = rate(windows, least, costs)
+        if now < best.rate - 1e-9:
+            break
+        settled = now < best.rate + 1e-9
+        best = Threshold(1.0 - least, now, multiplier)
+        if settled:
+            break
+    return best
+
+
+def _expected(chances: Sequence[float]) -> float:
+    """Σ_i Π_{j≤i}: the expected number of drafted tokens that stand."""
+    total, survival = 0.0, 1.0
+    for chance in chances:
+        survival *= chance
+        total += survival
+    return total

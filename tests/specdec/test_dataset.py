@@ -1,0 +1,107 @@
+"""Roll-outs: labels on the drafted prefix at the served temperature, against models read from the start."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import pytest
+import torch
+
+from specdec.dataset import Examples, Text, roll_out
+from specdec.errors import SpecDecError
+from specdec.models import feed
+from specdec.params import Sampling
+from tests.specdec.tiny import TableModel
+
+TARGET, DRAFT = TableModel(1, vocab=8), TableModel(2, vocab=8)
+GENERATOR = torch.Generator().manual_seed(0)
+
+
+def text(length: int, temperature: float, prompt: int = 3) -> Text:
+    return Text(
+        tuple(torch.randint(8, (length,), generator=GENERATOR).tolist()), prompt, Sampling(temperature=temperature)
+    )
+
+
+TEXTS = [text(40, 1.0), text(25, 0.0), text(31, 0.5), text(40, 1.0)]
+
+
+def rolled(mix: float = 0.0, seed: int = 0, texts: list[Text] = TEXTS, eos: frozenset[int] = frozenset()) -> Examples:
+    return roll_out(TARGET, DRAFT, texts, horizon=4, mix=mix, seed=seed, eos=eos, batch=3)
+
+
+def softmaxes(model: TableModel, tokens: list[int]) -> torch.Tensor:
+    cache = model.new_cache()
+    lines: torch.Tensor = torch.softmax(model.logits(feed(model, cache, [cache.add_row()], [tokens])), -1)
+    return lines
+
+
+def test_labels_and_states_are_those_of_the_drafted_prefix() -> None:
+    # A draft that nearly always proposes token 5 makes the drafted prefix known without looking inside.
+    class Stuck(TableModel):
+        def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+            return super().logits(hidden) + 60 * torch.eye(8, dtype=self.dtype)[5]
+
+    only = text(30, 1.0)
+    found = roll_out(TARGET, Stuck(2, vocab=8), [only], horizon=4, mix=0.0, seed=1, eos=frozenset())
+    first = next(
+        start
+        for start in range(3, 7)
+        if _label(only, start, 1) == pytest.approx(found.token[found.place == 1][0].item())
+    )
+    for number in range(3):
+        for place in range(1, 5):
+            at = (found.window == number) & (found.place == place)
+            expected = _label(only, first + 4 * number, place)
+            assert found.token[at].item() == pytest.approx(expected, abs=1e-6)
+            assert found.overlap[at].item() == pytest.approx(expected, abs=1e-6)
+
+
+def _label(given: Text, start: int, place: int) -> float:
+    """min(1, p(5)/1) after the text's first `start` tokens and place − 1 fives."""
+    return float(softmaxes(TARGET, [*given.tokens[:start], *[5] * (place - 1)])[-1, 5])
+
+
+def test_the_states_are_the_drafts_own() -> None:
+    found = rolled(texts=[TEXTS[0]])
+    cache = DRAFT.new_cache()
+    states = feed(DRAFT, cache, [cache.add_row()], [list(TEXTS[0].tokens)]).float()
+    firsts = found.hidden[found.place == 1]
+    # The first token of each roll-out is drawn after a prefix of the text itself, four tokens further each time.
+    starts = [int((states - line).abs().sum(-1).argmin()) for line in firsts]
+    assert starts == list(range(starts[0], starts[0] + 4 * len(firsts), 4))
+    assert all(torch.allclose(states[start], line, atol=1e-6) for start, line in zip(starts, firsts, strict=True))
+
+
+def test_at_temperature_zero_both_labels_are_agreement() -> None:
+    found = rolled(texts=[TEXTS[1]])
+    assert set(found.token.tolist()) <= {0.0, 1.0}
+    assert torch.equal(found.token, found.overlap)
+
+
+def test_the_drawn_tokens_label_averages_to_the_overlap() -> None:
+    many = [rolled(seed=seed, texts=[TEXTS[0], TEXTS[3]]) for seed in range(60)]
+    token, exact = (torch.cat([getattr(one, name) for one in many]) for name in ("token", "overlap"))
+    # E over x ~ q of min(1, p/q) is Σ min(p, q); the standard error here is about .4/√1100 = .012.
+    assert token.mean().item() == pytest.approx(exact.mean().item(), abs=0.04)
+
+
+def test_mixed_in_tokens_are_no_examples_and_are_drawn_anew_with_the_seed() -> None:
+    whole, mixed, again = len(rolled()), len(rolled(mix=0.5)), len(rolled(mix=0.5, seed=1))
+    assert 0.3 * whole < mixed < 0.7 * whole
+    assert mixed != again
+
+
+def test_the_same_seed_gives_the_same_examples() -> None:
+    one, other = rolled(mix=0.2, seed=5), rolled(mix=0.2, seed=5)
+    assert all(torch.equal(getattr(one, field.name), getattr(other, field.name)) for field in fields(Examples))
+
+
+def test_nothing_drafted_after_an_end_of_text_is_an_example() -> None:
+    found = rolled(eos=frozenset(range(8)))
+    assert set(found.place.tolist()) == {1}
+
+
+def test_texts_without_room_for_a_roll_out_are_refused() -> None:
+    with pytest.raises(SpecDecError, match="longer texts or a smaller horizon"):
+        roll_out(TARGET, DRAFT, [], horizon=4, mix=0.0, seed=0, eos=frozenset())

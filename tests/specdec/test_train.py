@@ -1,0 +1,135 @@
+"""Training end to end on a pair of made-up models: it learns, it resumes, it says what is wrong."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from specdec.__main__ import main
+from specdec.decoder import SpecDecoder
+from specdec.errors import SpecDecError
+from specdec.head import load_head
+from specdec.models import Loaded
+from specdec.params import Sampling
+from specdec.threshold import Costs
+from specdec.train import Report, Training, train
+from tests.specdec.tiny import TableModel
+
+PROMPTS = [[i % 8, (3 * i) % 8, (i // 8) % 8] for i in range(60)]
+SETTINGS = Training(epochs=2, depth=1, tokens=24, horizon=4, dev=0.2, batch=64, rate=1e-2)
+COSTS = Costs(draft=0.1, verify=0.02)
+
+
+def pair() -> SpecDecoder:
+    models = [Loaded(TableModel(seed, vocab=8), None, None, frozenset()) for seed in (1, 2)]
+    return SpecDecoder(*models, "fixed:2")
+
+
+def trained(folder: Path, settings: Training = SETTINGS) -> Report:
+    return train(pair(), PROMPTS, settings, COSTS, folder)
+
+
+def test_a_head_learns_what_the_draft_alone_does_not_know(tmp_path: Path) -> None:
+    report = trained(tmp_path)
+    assert report.losses[-1] < report.losses[0]
+    assert report.quality.auroc > report.quality.peak_auroc + 0.02
+    assert report.quality.ece_after < report.quality.ece_before
+    assert 0 <= report.threshold.h <= 1
+
+
+def test_the_written_head_decodes_and_brings_its_threshold(tmp_path: Path) -> None:
+    report = trained(tmp_path)
+    assert load_head(tmp_path).config.threshold == report.threshold.h
+    models = pair()
+    decoder = SpecDecoder(models.target, models.draft, head=tmp_path)
+    expected = SpecDecoder(models.target).generate(PROMPTS[:4], Sampling(temperature=0, max_tokens=20))
+    found = decoder.generate(PROMPTS[:4], Sampling(temperature=0, max_tokens=20))
+    assert [result.tokens for result in found] == [result.tokens for result in expected]
+    assert sum(result.accepted for result in found) > 0
+
+
+def test_a_killed_run_goes_on_to_the_same_head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = trained(tmp_path / "whole")
+    from specdec import train as module
+
+    honest, calls = module._Run.one_epoch, 0
+
+    def killed(self: module._Run, *arguments: object) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise KeyboardInterrupt
+        honest(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module._Run, "one_epoch", killed)
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path / "killed")
+    monkeypatch.undo()
+    resumed = trained(tmp_path / "killed")
+    assert resumed.losses == whole.losses
+    for name, value in whole.head.state_dict().items():
+        assert torch.equal(value, resumed.head.state_dict()[name])
+
+
+def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:
+    trained(tmp_path)
+    with pytest.raises(SpecDecError, match="other settings"):
+        trained(tmp_path, Training(epochs=2, depth=2, tokens=24, horizon=4))
+
+
+def test_the_report_says_what_was_measured(tmp_path: Path) -> None:
+    trained(tmp_path)
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["costs"]["draft"] == 0.1
+    assert report["threshold"]["rate"] > 0
+    assert all(math.isfinite(value) for value in report["quality"].values())
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"epochs": 0}, {"mix": 1.0}, {"temperatures": ()}, {"label": "both"}, {"w_rej": 0.0}]
+)
+def test_wrong_settings_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(SpecDecError, match="training settings"):
+        Training(**wrong)  # type: ignore[arg-type]
+
+
+def test_a_pair_without_a_draft_is_refused(tmp_path: Path) -> None:
+    alone = SpecDecoder(pair().target)
+    with pytest.raises(SpecDecError, match="needs a draft model"):
+        train(alone, PROMPTS, SETTINGS, COSTS, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "no prompts at"),
+        ("", "holds no prompts"),
+        ("{]\n", "line 1: not JSON"),
+        ('{"prompt": "ok"}\n{"text": "x"}\n', 'line 2: "prompt" must be a text'),
+        ('{"prompt": [1, "2"]}\n', "line 1"),
+    ],
+)
+def test_the_command_names_what_is_wrong_with_the_prompts(
+    content: str | None, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "prompts.jsonl"
+    if content is not None:
+        file.write_text(content)
+    code = main(["train", "--target", "t", "--draft", "d", "--data", str(file), "--out", str(tmp_path / "head")])
+    assert code == 2
+    assert words in capsys.readouterr().err
+
+
+def test_the_command_names_a_missing_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "prompts.jsonl"
+    file.write_text('{"prompt": [1]}\n')
+    code = main(["train", "--target", "/nowhere/t", "--draft", "d", "--data", str(file), "--out", str(tmp_path / "h")])
+    assert code == 2
+    assert (
+        capsys.readouterr().err
+        == "specdec: no model at /nowhere/t: a Hugging Face folder with config.json and weights is needed\n"
+    )
