@@ -22,7 +22,7 @@ from archon.types import UnitTest
 # Every repetition is bounded or unambiguous, so that matching takes linear time on hostile text.
 _NUMBER = r"(?:answer\s{0,3})?[\[(#]?[0-9]{1,4}[\])]?"
 _ORDER = re.compile(rf"{_NUMBER}(?:\s{{0,9}}[>,;\s]\s{{0,9}}{_NUMBER})*\.?", re.IGNORECASE)
-_SECTION = re.compile(r"critique\s{1,3}\[?([0-9]{1,4})\]?\s{0,3}:(.*)", re.IGNORECASE)
+_SECTION = re.compile(r"critique\s{1,3}\[?([0-9]{1,4})\]?\s{0,3}:[*_]{0,3}(.*)", re.IGNORECASE)
 _JUDGEMENT = re.compile(r"(?:test\s{0,3})?\[?([0-9]{1,4})\]?\s{0,3}[:.)]\s{0,3}(pass|fail)(?:ed)?\.?", re.IGNORECASE)
 _ITEM = re.compile(r"(?:[0-9]{1,4}[.):]|[-*•])\s{1,9}(\S.*)")
 

@@ -23,7 +23,7 @@ class Ranker(Sampled):
     round, the others stand behind by their place in their chunk.
 
     pairwise: every pair in both orders, so that a liking for the first place cancels out; candidates of equal content
-    tie without a call. Score = the Bradley–Terry chance of beating an average opponent, in (0, 1). Comparisons that
+    tie without a call. Score = the Bradley–Terry chance of beating an average candidate, in (0, 1). Comparisons that
     failed or could not be parsed are left out; with none left the given order stands, which is recorded.
     """
 

@@ -96,7 +96,7 @@ class FakeContext:
 
     def extract(self, text: str) -> str | None:
         """What follows the last "answer ", as in a worked solution."""
-        before, found, answer = text.rpartition("answer ")
+        _, found, answer = text.rpartition("answer ")
         return answer.strip() if found else None
 
     def candidate(self, completion: Completion, index: int, parents: Sequence[Candidate] = ()) -> Candidate:
