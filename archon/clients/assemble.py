@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from archon.types import Chunk, Message, TokenLogprob
+from archon.clients.wire import read_logprobs
+from archon.types import Chunk, Completion, Message, TokenLogprob, Usage
 
 
 class Assembly:
@@ -42,13 +43,14 @@ class Assembly:
         calls = tuple(self._calls[index] for index in sorted(self._calls))
         return Message(self._role, text if text or not calls else None, tool_calls=calls, extra=self._extra)
 
-    def logprobs(self) -> tuple[TokenLogprob, ...] | None:
-        """Token log-probabilities, where the upstream sent them."""
-        return None if self._logprobs is None else tuple(self._logprobs)
+    def completion(self, model: str, usage: Usage) -> Completion:
+        """The whole answer."""
+        logprobs = None if self._logprobs is None else tuple(self._logprobs)
+        return Completion(self.message(), model, usage, self.finish_reason or "stop", logprobs, id=self.id)
 
     def _choice(self, choice: Mapping[str, Any]) -> Chunk | None:
         self.finish_reason = choice.get("finish_reason") or self.finish_reason
-        found = token_logprobs(choice.get("logprobs"))
+        found = read_logprobs(choice.get("logprobs"))
         if found is not None:
             self._logprobs = [*(self._logprobs or ()), *found]
         delta = choice.get("delta") or {}
@@ -73,20 +75,6 @@ class Assembly:
                     known[part] = _joined(known.get(part), piece)
             elif key != "index" and value:
                 call[key] = value
-
-
-def token_logprobs(raw: Mapping[str, Any] | None) -> tuple[TokenLogprob, ...] | None:
-    """The `logprobs` object of a choice; None where there is none."""
-    if not raw or raw.get("content") is None:
-        return None
-    return tuple(
-        TokenLogprob(
-            each["token"],
-            each["logprob"],
-            tuple((top["token"], top["logprob"]) for top in each.get("top_logprobs") or ()),
-        )
-        for each in raw["content"]
-    )
 
 
 def _joined(known: Any, piece: Any) -> Any:

@@ -48,6 +48,10 @@ class Upstream:
     def __str__(self) -> str:
         return f"model {self.model!r} at {self.host}"
 
+    def betrayed(self, error: BaseException) -> bool:
+        """Whether an error's own text holds a secret."""
+        return any(secret in f"{error!s}{error!r}" for secret in self.secrets)
+
     def quoted(self, text: object, messages: Iterable[Message] = ()) -> str:
         """An upstream's words, on one line, cut, without secrets or prompts."""
         clean = str(text)

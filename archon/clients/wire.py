@@ -1,0 +1,64 @@
+"""OpenAI's chat completion object, read into a `Completion`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from archon.clients.price import priced
+from archon.errors import ClientError
+from archon.types import Completion, Message, Price, TokenLogprob, Usage
+
+
+def read_completion(raw: Mapping[str, Any], model: str, price: Price | None, seconds: float, where: str) -> Completion:
+    """The first choice of a chat completion.
+
+    Args:
+        model: our name for the model.
+        seconds: how long the call took.
+        where: model and host, for the error.
+
+    Raises:
+        ClientError: it is not of that form.
+    """
+    try:
+        choice = raw["choices"][0]
+        said = {key: value for key, value in choice["message"].items() if value or key == "content"}
+        return Completion(
+            Message.from_dict({"role": "assistant", **said}),
+            model,
+            read_usage(raw.get("usage"), price, seconds),
+            choice.get("finish_reason") or "stop",
+            read_logprobs(choice.get("logprobs")),
+            id=str(raw.get("id") or ""),
+        )
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+        raise ClientError(f"{where}: what came is not a chat completion ({type(error).__name__})") from error
+
+
+def read_usage(raw: Mapping[str, Any] | None, price: Price | None, seconds: float) -> Usage:
+    """The reported usage with its cost; no report = no tokens and an unknown cost."""
+    raw = raw or {}
+    details = raw.get("prompt_tokens_details") or {}
+    usage = Usage(
+        1,
+        int(raw.get("prompt_tokens") or 0),
+        int(raw.get("completion_tokens") or 0),
+        int(details.get("cached_tokens") or 0),
+        seconds=seconds,
+    )
+    return priced(usage, price)
+
+
+def read_logprobs(raw: Mapping[str, Any] | None) -> tuple[TokenLogprob, ...] | None:
+    """The `logprobs` object of a choice; None where there is none."""
+    if not raw or raw.get("content") is None:
+        return None
+    return tuple(
+        TokenLogprob(
+            each["token"],
+            each["logprob"],
+            tuple((top["token"], top["logprob"]) for top in each.get("top_logprobs") or ()),
+        )
+        for each in raw["content"]
+    )
