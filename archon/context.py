@@ -25,6 +25,9 @@ T = TypeVar("T")
 _ANSWERS = frozenset({"generate", "fuse"})
 """Roles whose text is an answer to the user, as opposed to a judgement about answers."""
 
+_REPAIR_OFFSET = 1_000_000
+"""Added to a repair's offset: a pack may ask the same request again, and that must be another draw."""
+
 _list_clock: ContextVar[float] = ContextVar("list_clock")
 """Seconds of list latency passed in the running branch of a node. A context variable because branches are tasks: each
 has its own value, and `gather` joins them by the maximum."""
@@ -125,7 +128,7 @@ class NodeContext:
         except UnparseableError as error:
             self.note("repair", f"{role}: {error}; asked once more", model=model)
         repair = replace(inputs, failed=first.text, wanted=role)
-        (second,) = await self.draw(model, "repair", repair, sampling, offset=offset)
+        (second,) = await self.draw(model, "repair", repair, sampling, offset=offset + _REPAIR_OFFSET)
         try:
             return pack.parse(role, second.text, inputs)
         except UnparseableError as error:

@@ -27,7 +27,14 @@ _ZOO_ROLES: Mapping[Role, str] = MappingProxyType({"generate": "solve"})
 
 
 class ZooPack:
-    """The `PromptPack` of the models in `archon.zoo`."""
+    """The `PromptPack` of the models in `archon.zoo`.
+
+    Args:
+        secret: not needed here; special tokens quote what a candidate says.
+    """
+
+    def __init__(self, secret: bytes = b"") -> None:
+        del secret
 
     def render(self, role: Role, inputs: RoleInputs) -> list[Message]:
         """Messages whose system part names the role and whose user parts are the question and what belongs to it.
