@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import click
 import typer
+from typer.exceptions import TyperException
 
 from archon import __version__, cli_search
 from archon.errors import ArchonError, ConfigError
@@ -181,13 +181,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
     try:
         code = app(list(arguments) if arguments is not None else None, standalone_mode=False)
-    except click.ClickException as error:
-        raise SystemExit(_said(error.format_message(), 2)) from None
+    except TyperException as error:
+        said = getattr(error, "format_message", error.__str__)()
+        raise SystemExit(_said(f"{said} (see archon --help)", 2)) from None
     except ConfigError as error:
         raise SystemExit(_said(str(error), 2)) from None
     except ArchonError as error:
         raise SystemExit(_said(str(error), 1)) from None
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         raise SystemExit(_said("interrupted", 130)) from None
     except BrokenPipeError:
         raise SystemExit(0) from None
