@@ -86,9 +86,11 @@ Judge the drafts before you use them: some may be wrong, incomplete or biased, a
 Take over what holds, correct what does not, settle contradictions by your own reasoning, and add what all of them \
 missed. Answer the user directly and completely, in the form the conversation asks for; do not mention the drafts.
 {% if options.length_control %}
+
 Be concise: your answer should be no longer than a typical draft.
 {% endif %}
 {% if tests %}
+
 A good answer passes these checks:
 {% for test in tests %}
 {{ test.number }}. {{ test.quoted }}

@@ -6,9 +6,9 @@ A new layer joins by being registered; one whose model answers in a role not lis
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import FrozenInstanceError, fields, is_dataclass, replace
 from itertools import pairwise
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import pytest
 
@@ -92,16 +92,18 @@ every_state = pytest.mark.parametrize("given", GIVEN.values(), ids=GIVEN.keys())
 
 @every_case
 def test_it_is_a_frozen_dataclass_with_traits(name: str, parameters: Mapping[str, Any]) -> None:
-    layer = build(name, parameters)
-    assert isinstance(layer, Layer)
-    assert is_dataclass(layer)
-    assert isinstance(layer.traits, Traits)
-    assert layer.traits.kind in KINDS
-    assert layer.traits.summary
-    assert set(layer.traits.models) <= {field.name for field in fields(layer)}
-    assert all(field.kw_only for field in fields(layer))
-    with pytest.raises((AttributeError, TypeError)):
-        layer.traits = None  # type: ignore[misc, assignment]
+    built: Any = build(name, parameters)
+    assert isinstance(built, Layer)
+    assert isinstance(built.traits, Traits)
+    assert built.traits.kind in KINDS
+    assert built.traits.summary
+    assert is_dataclass(type(built))
+    parameters_held = fields(cast(Any, built))
+    assert set(built.traits.models) <= {field.name for field in parameters_held}
+    for field in parameters_held:
+        assert field.kw_only
+        with pytest.raises(FrozenInstanceError):
+            setattr(built, field.name, None)
 
 
 @every_case

@@ -171,8 +171,9 @@ def test_equal_candidates_tie_without_a_call() -> None:
 
 def test_comparisons_that_fail_or_cannot_be_parsed_are_left_out() -> None:
     def script(inputs: RoleInputs, sample: int) -> str | Exception:
-        pair = tuple(each.text for each in inputs.candidates)
-        return {("a", "b"): FAILURE, ("a", "c"): "both are fine"}.get(pair, "") or prefers_later(inputs, sample)
+        pair = "".join(each.text for each in inputs.candidates)
+        odd: dict[str, str | Exception] = {"ab": FAILURE, "ac": "both are fine"}
+        return odd.get(pair) or prefers_later(inputs, sample)
 
     ctx = FakeContext({"compare": script, "repair": "as I said"})
     assert texts(run(Ranker(model="m", method="pairwise"), state("a", "b", "c"), ctx)) == ["c", "b", "a"]
