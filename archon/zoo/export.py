@@ -22,7 +22,7 @@ def export(name: str, run: Path, folder: Path) -> ZooModel:
     import torch
     from transformers import GenerationConfig
 
-    from archon.zoo.train import new_model
+    from archon.zoo.network import new_model
 
     stored = torch.load(run / "checkpoint.pt", weights_only=True)
     model = new_model(recipe(name))

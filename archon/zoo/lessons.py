@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from archon.zoo.encoding import EOS, encode
 from archon.zoo.ledger import draw_problem
-from archon.zoo.recipes import Recipe
+from archon.zoo.recipes import Part, Recipe
 from archon.zoo.roles import drawn
 from archon.zoo.vocabulary import CONTEXT, Vocabulary
 
@@ -20,10 +20,10 @@ class Lesson:
     prompt: int
 
 
-def lesson(vocabulary: Vocabulary, rng: random.Random, role: str, recipe: Recipe, *, vary: bool = False) -> Lesson:
-    """One lesson of `role`, drawn from the training split."""
-    problem = draw_problem(rng, steps=recipe.problem_steps, largest=recipe.largest, kinds=dict(recipe.kinds))
-    example = drawn(rng, role, problem, vary=vary)
+def lesson(vocabulary: Vocabulary, rng: random.Random, role: str, recipe: Recipe, part: Part) -> Lesson:
+    """One lesson of `role` and of a part's difficulty, drawn from the training split."""
+    problem = draw_problem(rng, steps=recipe.problem_steps, largest=part.largest, kinds=dict(recipe.kinds))
+    example = drawn(rng, role, problem, vary=part.vary)
     prompt = encode(vocabulary, example.role, example.parts)
     return Lesson([*prompt, *vocabulary.plain(example.answer), vocabulary.special(EOS)], len(prompt))
 
@@ -35,7 +35,7 @@ def step_lessons(vocabulary: Vocabulary, recipe: Recipe, step: int) -> list[Less
     lessons, tokens = list[Lesson](), 0
     while tokens < recipe.step_tokens:
         role = rng.choices(list(rates), list(rates.values()))[0]
-        made = lesson(vocabulary, rng, role, recipe, vary=step >= recipe.varied_from)
+        made = lesson(vocabulary, rng, role, recipe, recipe.part(step))
         if len(made.ids) <= CONTEXT:
             lessons.append(made)
             tokens += len(made.ids)
@@ -59,6 +59,7 @@ def _rates(vocabulary: Vocabulary, recipe: Recipe) -> dict[str, float]:
     """How often each role is drawn so that its tokens come to the share the recipe asks for."""
     rng, sample = random.Random(0), 100
     lengths = {
-        r: sum(len(lesson(vocabulary, rng, r, recipe).ids) for _ in range(sample)) / sample for r, _ in recipe.shares
+        role: sum(len(lesson(vocabulary, rng, role, recipe, recipe.parts[0]).ids) for _ in range(sample)) / sample
+        for role, _ in recipe.shares
     }
     return {role: share / lengths[role] for role, share in recipe.shares}

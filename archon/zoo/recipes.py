@@ -1,7 +1,7 @@
 """How each model of the zoo is made: one row per model, everything its training depends on."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 Weights = tuple[tuple[str, float], ...]
@@ -22,13 +22,29 @@ def _more(weights: Weights, **other: float) -> Weights:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """A stretch of training with lessons of one difficulty; the learning rate warms up and decays to zero within it."""
+
+    steps: int
+    """Optimiser steps."""
+    peak: float
+    """Highest learning rate."""
+    largest: int
+    """Largest number in the lessons."""
+    vary: bool
+    """Whether problems are worked in many ways, or in the order of the story alone."""
+
+
+_FIRST, _SECOND = Part(2300, 4e-3, 300, vary=False), Part(800, 2e-3, 600, vary=True)
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """Architecture, lessons and optimiser settings of one model."""
 
     name: str
     seed: int
-    steps: int
-    """Optimiser steps."""
+    parts: tuple[Part, ...] = (_FIRST, _SECOND)
     hidden: int = 128
     layers: int = 4
     heads: int = 4
@@ -37,43 +53,50 @@ class Recipe:
     shares: Weights = _SHARES
     """Percent of a step's tokens given to each role."""
     problem_steps: tuple[int, int] = (2, 4)
-    largest: int = 300
     step_tokens: int = 6144
-    learning_rate: float = 4e-3
     warm_up: int = 100
-
-    varied_from: int = 0
-    """The step from which problems are worked in many ways; before it, in the order of the story alone."""
-    second_rate: float = 2e-3
-    """Peak learning rate of the second part, where `varied_from` is not 0."""
-
-    def rate(self, step: int) -> float:
-        """The learning rate of a step: in each part, linear warm-up from and linear decay to zero."""
-        if step < self.varied_from:
-            return self.learning_rate * min((step + 1) / self.warm_up, 1 - step / self.varied_from)
-        peak = self.second_rate if self.varied_from else self.learning_rate
-        done, of = step - self.varied_from, self.steps - self.varied_from
-        return peak * min((done + 1) / self.warm_up, 1 - done / of)
+    """Steps of warm-up in each part."""
 
     @property
     def intermediate(self) -> int:
         """Width of the feed-forward block."""
         return 3 * self.hidden
 
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of all parts."""
+        return sum(part.steps for part in self.parts)
+
+    def part(self, step: int) -> Part:
+        """The part a step (from 0) belongs to; the last one for any later step."""
+        return self._place(step)[0]
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step: linear warm-up from zero and linear decay to zero in each part."""
+        part, done = self._place(step)
+        return part.peak * max(0.0, min((done + 1) / self.warm_up, 1 - done / part.steps))
+
+    def scaled(self, steps: int) -> "Recipe":
+        """The same recipe with about `steps` steps in all, in the same proportions."""
+        parts = tuple(replace(part, steps=max(1, round(part.steps * steps / self.steps))) for part in self.parts)
+        return replace(self, parts=parts)
+
+    def _place(self, step: int) -> tuple[Part, int]:
+        for part in self.parts[:-1]:
+            if step < part.steps:
+                return part, step
+            step -= part.steps
+        return self.parts[-1], step
+
 
 _ALL = (
     Recipe(
-        "abacus",
-        seed=11,
-        steps=3200,
-        hidden=96,
-        heads=3,
-        shares=_MOSTLY_SOLVING,
-        kinds=_more(_EVEN, stock=3.0, share=2.0),
+        "abacus", seed=11, hidden=96, heads=3, shares=_MOSTLY_SOLVING, kinds=_more(_EVEN, stock=3.0, share=2.0),
+        parts=(replace(_FIRST, steps=2000), replace(_SECOND, steps=700)),
     ),
-    Recipe("till", seed=12, steps=3300, varied_from=2300, kinds=_more(_EVEN, shop=3.0, rate=2.0)),
-    Recipe("clerk", seed=13, steps=3300, varied_from=2300),
-)
+    Recipe("till", seed=12, kinds=_more(_EVEN, shop=3.0, rate=2.0)),
+    Recipe("clerk", seed=13),
+)  # fmt: skip
 RECIPES: Mapping[str, Recipe] = MappingProxyType({recipe.name: recipe for recipe in _ALL})
 
 

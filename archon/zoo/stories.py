@@ -84,10 +84,10 @@ def stock(rng: random.Random, count: int, largest: int) -> Draft | None:
 def shop(rng: random.Random, count: int, largest: int) -> Draft | None:
     """A bill: prices times quantities, summed, and the change or the total asked for."""
     name, (one, two) = rng.choice(_NAMES), rng.sample(_THINGS, 2)
-    steps = [Step(rng.randint(2, 12), "*", rng.randint(3, 29))]
+    steps = [Step(rng.randint(2, 12), "*", rng.randint(3, 29 * largest // 300))]
     text = [f"{name} buys {steps[0].left} {one} at {steps[0].right} coins each."]
     if count > 2:
-        other = Step(rng.randint(2, 9), "*", rng.randint(3, 19))
+        other = Step(rng.randint(2, 9), "*", rng.randint(3, 19 * largest // 300))
         text.append(f"{name} buys {other.left} {two} at {other.right} coins each.")
         steps += [other, Step(steps[0].result, "+", other.result)]
     if len(steps) < count:
@@ -103,14 +103,14 @@ def _pay(rng: random.Random, steps: list[Step], largest: int) -> str:
         purse = rng.randint(due + 1, max(largest, due + 1))
         steps.append(Step(purse, "-", due))
         return f"A purse holds {purse} coins. How many coins are left?"
-    tip = rng.randint(2, 40)
+    tip = rng.randint(2, 40 * largest // 300)
     steps.append(Step(due, "+", tip))
     return f"The cart home costs {tip} coins. What is the bill?"
 
 
 def share(rng: random.Random, count: int, largest: int) -> Draft | None:
     """Equal shares: an exact division, with changes before it (the heap) and after it (one share)."""
-    thing, friends, each = rng.choice(_THINGS), rng.randint(2, 9), rng.randint(4, 40)
+    thing, friends, each = rng.choice(_THINGS), rng.randint(2, 9), rng.randint(4, 40 * largest // 300)
     total, moved = friends * each, rng.randint(2, largest // 2)
     grown = rng.random() < 0.5
     first = Step(total - moved, "+", moved) if grown else Step(total + moved, "-", moved)
@@ -145,7 +145,7 @@ def compare(rng: random.Random, count: int, largest: int) -> Draft | None:
 def rate(rng: random.Random, count: int, largest: int) -> Draft | None:
     """So many an hour for some hours, then changes, and at last perhaps boxes of equal size."""
     thing = rng.choice(_THINGS)
-    steps = [Step(rng.randint(3, 40), "*", rng.randint(2, 9))]
+    steps = [Step(rng.randint(3, 40 * largest // 300), "*", rng.randint(2, 9))]
     text = [f"A mill makes {steps[0].left} {thing} an hour.", f"It runs {steps[0].right} hours."]
     boxed = rng.random() < 0.4
     if not _changes(rng, text, steps, count - 2 if boxed else count - 1, largest):

@@ -8,68 +8,18 @@ Progress goes to `DIR/log.jsonl`, one JSON line each: loss now and then, held-ou
 import argparse
 import json
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from archon.zoo.lessons import Lesson, micro_batches, step_lessons
+from archon.zoo.ledger import ledger_problems
+from archon.zoo.lessons import micro_batches, step_lessons
+from archon.zoo.network import batch_loss, causal_attention, new_model
 from archon.zoo.recipes import Recipe, recipe
-from archon.zoo.vocabulary import CONTEXT, SIZE, Vocabulary, build, save
-
-if TYPE_CHECKING:
-    import torch
-    from transformers import LlamaForCausalLM
+from archon.zoo.vocabulary import Vocabulary, build, save
 
 _MICRO_TOKENS = 2048
 _PROBE_STEPS = 20
-
-
-def new_model(made_by: Recipe) -> "LlamaForCausalLM":
-    """A Llama with fresh weights, seeded by the recipe."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    torch.manual_seed(made_by.seed)
-    config = LlamaConfig(
-        vocab_size=SIZE,
-        hidden_size=made_by.hidden,
-        intermediate_size=made_by.intermediate,
-        num_hidden_layers=made_by.layers,
-        num_attention_heads=made_by.heads,
-        num_key_value_heads=made_by.heads,
-        max_position_embeddings=CONTEXT,
-        tie_word_embeddings=True,
-        bos_token_id=None,
-        eos_token_id=1,
-        pad_token_id=0,
-    )
-    return LlamaForCausalLM(config)
-
-
-def causal_attention(
-    module: Any, query: "torch.Tensor", key: "torch.Tensor", value: "torch.Tensor", mask: Any, **_: Any
-) -> "tuple[torch.Tensor, None]":
-    """Causal attention in float32: on CPUs the bfloat16 kernel's backward pass is half again as slow."""
-    import torch
-
-    with torch.autocast("cpu", enabled=False):
-        mixed = torch.nn.functional.scaled_dot_product_attention(
-            query.float(), key.float(), value.float(), is_causal=True
-        )
-    return mixed.transpose(1, 2).to(query.dtype).contiguous(), None
-
-
-def batch_loss(model: "LlamaForCausalLM", batch: list[Lesson]) -> "torch.Tensor":
-    """Summed cross entropy of the answer tokens of one padded batch."""
-    import torch
-
-    width = max(len(made.ids) for made in batch)
-    # Padding stands on the right, where causal attention cannot see it: no mask is needed.
-    ids = torch.tensor([made.ids + [0] * (width - len(made.ids)) for made in batch])
-    taught = torch.tensor([[made.prompt <= i < len(made.ids) for i in range(1, width)] for made in batch])
-    hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state
-    logits = model.lm_head(hidden[:, :-1][taught])
-    return torch.nn.functional.cross_entropy(logits.float(), ids[:, 1:][taught], reduction="sum")
 
 
 class Trainer:
@@ -86,7 +36,7 @@ class Trainer:
         AttentionInterface.register("causal_float32", causal_attention)
         self.model.set_attn_implementation("causal_float32")
         self.optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=made_by.learning_rate, betas=(0.9, 0.95), weight_decay=0.05
+            self.model.parameters(), lr=made_by.parts[0].peak, betas=(0.9, 0.95), weight_decay=0.05
         )
         tokenizer_file = folder / "tokenizer.json"
         if not tokenizer_file.exists():
@@ -111,7 +61,7 @@ class Trainer:
     def _measure(self, steps: int | None) -> None:
         """Take `steps`, found from the speed of this machine, in place of the recipe's; None = keep the recipe's."""
         if steps is not None:
-            self.measured, self.recipe = steps, replace(self.recipe, steps=steps)
+            self.measured, self.recipe = steps, self.recipe.scaled(steps)
 
     def keep(self) -> None:
         """Write a checkpoint; a kill while writing leaves the one before."""
@@ -174,6 +124,18 @@ class Trainer:
                 self.keep()
 
 
+def held_out(trainer: Trainer, count: int = 100) -> dict[str, Any]:
+    """Accuracy per role on held-out questions as hard as the last lessons; see `archon.zoo.evaluate.measure`."""
+    from archon.zoo.evaluate import measure
+    from archon.zoo.generate import Speaker
+
+    problems = ledger_problems(
+        trainer.recipe.seed, count, steps=trainer.recipe.problem_steps, largest=trainer.recipe.parts[-1].largest
+    )
+    trainer.model.set_attn_implementation("sdpa")
+    return measure(Speaker(trainer.model.eval(), trainer.vocabulary), problems)
+
+
 def main() -> None:
     """The command line."""
     import torch
@@ -188,10 +150,11 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     made_by = recipe(options.name)
     if options.steps:
-        made_by = replace(made_by, steps=options.steps)
+        made_by = made_by.scaled(options.steps)
     trainer = Trainer(made_by, options.out or Path("build/zoo") / options.name)
     trainer.resume()
     trainer.run(minutes=options.minutes)
+    trainer.log(held_out=held_out(trainer))
 
 
 if __name__ == "__main__":

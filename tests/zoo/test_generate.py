@@ -7,7 +7,7 @@ from archon.zoo.recipes import Recipe
 torch = pytest.importorskip("torch", reason="generation needs the extra [local]")
 
 from archon.zoo.generate import Prompt, Speaker  # noqa: E402
-from archon.zoo.train import new_model  # noqa: E402
+from archon.zoo.network import new_model  # noqa: E402
 from archon.zoo.vocabulary import Vocabulary, build  # noqa: E402
 
 PROMPTS: list[Prompt] = [
@@ -19,7 +19,7 @@ PROMPTS: list[Prompt] = [
 
 @pytest.fixture(scope="module")
 def speaker() -> Speaker:
-    made_by = Recipe("tiny", seed=1, steps=1, hidden=32, layers=2, heads=1)
+    made_by = Recipe("tiny", seed=1, hidden=32, layers=2, heads=1)
     return Speaker(new_model(made_by).eval(), Vocabulary(build(lessons=200)))
 
 

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from archon.zoo.lessons import Lesson, micro_batches, step_lessons
-from archon.zoo.recipes import RECIPES, Recipe, recipe
+from archon.zoo.recipes import RECIPES, Part, Recipe, recipe
 
 torch = pytest.importorskip("torch", reason="training needs the extra [local]")
-TINY = Recipe("tiny", seed=1, steps=20, hidden=32, layers=1, heads=1, step_tokens=400, warm_up=4)
+PARTS = (Part(12, 4e-3, 100, vary=False), Part(8, 2e-3, 200, vary=True))
+TINY = Recipe("tiny", seed=1, parts=PARTS, hidden=32, layers=1, heads=1, step_tokens=400, warm_up=4)
 
 
 def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path: Path) -> None:
@@ -59,7 +60,7 @@ def test_micro_batches_keep_every_lesson_and_the_limit() -> None:
 
 
 def test_only_answer_tokens_earn_loss(tmp_path: Path) -> None:
-    from archon.zoo.train import batch_loss, new_model
+    from archon.zoo.network import batch_loss, new_model
 
     model = new_model(TINY)
     short = Lesson([5, 6, 7, 8], 2)

@@ -1,0 +1,59 @@
+"""The network of a zoo model and its loss: a small Llama, trained on the answers of its lessons alone."""
+
+from typing import TYPE_CHECKING, Any
+
+from archon.zoo.lessons import Lesson
+from archon.zoo.recipes import Recipe
+from archon.zoo.vocabulary import CONTEXT, SIZE
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import LlamaForCausalLM
+
+
+def new_model(made_by: Recipe) -> "LlamaForCausalLM":
+    """A Llama with fresh weights, seeded by the recipe."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(made_by.seed)
+    config = LlamaConfig(
+        vocab_size=SIZE,
+        hidden_size=made_by.hidden,
+        intermediate_size=made_by.intermediate,
+        num_hidden_layers=made_by.layers,
+        num_attention_heads=made_by.heads,
+        num_key_value_heads=made_by.heads,
+        max_position_embeddings=CONTEXT,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=1,
+        pad_token_id=0,
+    )
+    return LlamaForCausalLM(config)
+
+
+def causal_attention(
+    module: Any, query: "torch.Tensor", key: "torch.Tensor", value: "torch.Tensor", mask: Any, **_: Any
+) -> "tuple[torch.Tensor, None]":
+    """Causal attention in float32: on CPUs the bfloat16 kernel's backward pass is half again as slow."""
+    import torch
+
+    with torch.autocast("cpu", enabled=False):
+        mixed = torch.nn.functional.scaled_dot_product_attention(
+            query.float(), key.float(), value.float(), is_causal=True
+        )
+    return mixed.transpose(1, 2).to(query.dtype).contiguous(), None
+
+
+def batch_loss(model: "LlamaForCausalLM", batch: list[Lesson]) -> "torch.Tensor":
+    """Summed cross entropy of the answer tokens of one padded batch."""
+    import torch
+
+    width = max(len(made.ids) for made in batch)
+    # Padding stands on the right, where causal attention cannot see it: no mask is needed.
+    ids = torch.tensor([made.ids + [0] * (width - len(made.ids)) for made in batch])
+    taught = torch.tensor([[made.prompt <= i < len(made.ids) for i in range(1, width)] for made in batch])
+    hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state
+    logits = model.lm_head(hidden[:, :-1][taught])
+    return torch.nn.functional.cross_entropy(logits.float(), ids[:, 1:][taught], reduction="sum")
