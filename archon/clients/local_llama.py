@@ -1,0 +1,276 @@
+"""A lean Llama: the forward of `LlamaForCausalLM` (Touvron et al. 2023, arXiv:2302.13971) for many rows at once.
+
+Norm weights and the attention scale are folded into the matrices that follow, queries, keys and values are one product,
+gate and up another. **A row's results do not depend on the rows beside it**, bit for bit, where the BLAS library treats
+rows alike: products always have a multiple of 16 rows, a prompt attends to itself alone, and one query attends in one
+product per head. `row_invariant` checks that on the machine at hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from archon.clients.local_model import Prefix, Row
+from archon.clients.local_pools import Pool, Pools
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+_ROW_MULTIPLE = 16
+"""BLAS kernels for fewer rows, or for what is left of a tile, sum in another order (measured with MKL and OpenBLAS)."""
+_KEY_MULTIPLE = 32
+
+
+class Shape(NamedTuple):
+    """The sizes of a Llama."""
+
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    intermediate: int
+    context: int
+    epsilon: float
+    theta: float
+
+
+class LayerWeights(NamedTuple):
+    """One layer's matrices, each [in, out]."""
+
+    qkv: Tensor
+    out: Tensor
+    gate_up: Tensor
+    down: Tensor
+
+
+class Weights(NamedTuple):
+    """All matrices, norm weights and attention scale folded in."""
+
+    embedding: Tensor
+    layers: tuple[LayerWeights, ...]
+    head: Tensor
+
+
+class Llama:
+    """A `LocalModel`."""
+
+    def __init__(self, shape: Shape, weights: Weights) -> None:
+        self._shape = shape
+        self._weights = weights
+        self._dtype = weights.embedding.dtype
+        self._pools = Pools(shape.layers, shape.kv_heads, shape.head_dim, self._dtype)
+        self._cos, self._sin = _rotations(shape, self._dtype)
+
+    @property
+    def context(self) -> int:
+        return self._shape.context
+
+    @property
+    def dtype_name(self) -> str:
+        return str(self._dtype).removeprefix("torch.")
+
+    def prefill(self, prompts: Sequence[Sequence[int]]) -> list[Prefix]:
+        logits, caches = self._packed(prompts, [len(prompt) - 1 for prompt in prompts])
+        return [Prefix(cache, last, len(prompt)) for cache, last, prompt in zip(caches, logits, prompts, strict=True)]
+
+    def open(self, prefix: Prefix, owner: Any) -> Row:
+        row = Row(owner, prefix.length)
+        self._pools.add(row, prefix.cache)
+        return row
+
+    def close(self, row: Row, *, broken: bool = False) -> None:
+        row.place.remove(row, broken=broken)
+
+    def logits(self, tokens: Sequence[int], start: int) -> Tensor:
+        return self._packed([tokens], [start])[0]
+
+    def advance(self) -> tuple[list[Row], Tensor]:
+        import torch
+
+        self._pools.promote()
+        spans = _spans(self._pools, self._shape)
+        rows = [row for span in spans for row in span.pool.rows]
+        positions = _padded([row.length for row in rows])
+        x = self._weights.embedding[_padded([row.token for row in rows])]
+        cos, sin = self._cos[positions], self._sin[positions]
+        attended = torch.zeros(len(x), self._shape.heads * self._shape.head_dim, dtype=self._dtype)
+        for index, layer in enumerate(self._weights.layers):
+            qkv = self._projected(x, layer, cos, sin)
+            for span in spans:
+                span.attend(index, qkv, attended)
+            x = self._transformed(x, attended, layer)
+        for row in rows:
+            row.length += 1
+        return rows, self._head(x)[: len(rows)]
+
+    def _packed(self, prompts: Sequence[Sequence[int]], starts: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
+        """One forward over prompts laid end to end: logits from each prompt's start on, and each prompt's cache."""
+        import torch
+
+        ends = torch.tensor([len(prompt) for prompt in prompts]).cumsum(0).tolist()
+        bounds = [(end - len(prompt), end) for prompt, end in zip(prompts, ends, strict=True)]
+        positions = _padded([index for prompt in prompts for index in range(len(prompt))])
+        x = self._weights.embedding[_padded([token for prompt in prompts for token in prompt])]
+        cos, sin = self._cos[positions], self._sin[positions]
+        wanted = [i for (begin, end), start in zip(bounds, starts, strict=True) for i in range(begin + start, end)]
+        kept = _padded(wanted)
+        stored = []
+        for index, layer in enumerate(self._weights.layers):
+            qkv = self._projected(x, layer, cos, sin)
+            stored.append(qkv[:, self._shape.heads :])
+            last = index == self._shape.layers - 1
+            attended = torch.cat(
+                [self._causal(qkv[a:b], s if last else 0) for (a, b), s in zip(bounds, starts, strict=True)]
+            )
+            # After the last attention only the wanted positions matter.
+            x = self._transformed(x[kept] if last else x, _filled(attended, len(kept) if last else len(x)), layer)
+        return self._head(x)[: len(wanted)], [self._cache(stored, a, b) for a, b in bounds]
+
+    def _projected(self, x: Tensor, layer: LayerWeights, cos: Tensor, sin: Tensor) -> Tensor:
+        """Queries, keys and values [rows, heads + 2 kv_heads, head_dim], the first two rotated (Su et al. 2021)."""
+        import torch
+
+        shape = self._shape
+        qkv = (self._normed(x) @ layer.qkv).view(len(x), -1, shape.head_dim)
+        turned = qkv[:, : shape.heads + shape.kv_heads]
+        torch.addcmul(turned * cos, turned.roll(shape.head_dim // 2, -1), sin, out=turned)
+        return qkv
+
+    def _transformed(self, x: Tensor, attended: Tensor, layer: LayerWeights) -> Tensor:
+        import torch
+        from torch.nn import functional
+
+        x = torch.addmm(x, attended, layer.out)
+        gate, up = (self._normed(x) @ layer.gate_up).chunk(2, -1)
+        return torch.addmm(x, functional.silu(gate).mul_(up), layer.down)
+
+    def _normed(self, x: Tensor) -> Tensor:
+        from torch.nn import functional
+
+        return functional.rms_norm(x, x.shape[-1:], eps=self._shape.epsilon)
+
+    def _head(self, x: Tensor) -> Tensor:
+        return self._normed(x) @ self._weights.head
+
+    def _causal(self, qkv: Tensor, start: int) -> Tensor:
+        """Attention within one prompt, for the queries from `start` on: [queries, heads * head_dim]."""
+        import torch
+        from torch.nn import functional
+
+        shape, length = self._shape, len(qkv)
+        queries, keys, values = torch.split(qkv.transpose(0, 1), [shape.heads, shape.kv_heads, shape.kv_heads])
+        if shape.heads != shape.kv_heads:
+            keys, values = (part.repeat_interleave(shape.heads // shape.kv_heads, 0) for part in (keys, values))
+        mask = None
+        if 0 < start < length - 1:
+            mask = torch.ones(length - start, length, dtype=torch.bool).tril(start)
+        found = functional.scaled_dot_product_attention(
+            queries[None, :, start:], keys[None], values[None], mask, is_causal=start == 0 and length > 1, scale=1.0
+        )
+        return found[0].transpose(0, 1).reshape(length - start, -1)
+
+    def _cache(self, stored: list[Tensor], begin: int, end: int) -> Tensor:
+        import torch
+
+        heads = self._shape.kv_heads
+        parts = [part[begin:end].view(end - begin, 2, heads, self._shape.head_dim) for part in stored]
+        return torch.stack(parts).permute(0, 2, 3, 1, 4).contiguous()
+
+
+class _Span:
+    """One pool's rows in a step: where they stand among all rows and what they may attend to."""
+
+    def __init__(self, pool: Pool, begin: int, shape: Shape) -> None:
+        import torch
+
+        self.pool = pool
+        self._shape = shape
+        self._rows = slice(begin, begin + len(pool.rows))
+        lengths = [row.length for row in pool.rows]
+        self._keys = min(pool.capacity, -(-(max(lengths) + 1) // _KEY_MULTIPLE) * _KEY_MULTIPLE)
+        self._at = torch.tensor(lengths)
+        self._index = torch.arange(len(lengths))
+        seen = torch.arange(self._keys) <= self._at[:, None]
+        mask = torch.zeros(seen.shape, dtype=pool.data.dtype).masked_fill_(~seen, float("-inf"))
+        self._mask = mask.repeat_interleave(shape.kv_heads, 0)[:, None]
+
+    def attend(self, layer: int, qkv: Tensor, attended: Tensor) -> None:
+        """Stores the new keys and values and writes what the new queries see to `attended`."""
+        shape, count = self._shape, len(self.pool.rows)
+        queries, fresh = qkv[self._rows, : shape.heads], qkv[self._rows, shape.heads :]
+        cached = []
+        for part, new in zip(self.pool.data[layer], fresh.chunk(2, 1), strict=True):
+            part[self._index, :, self._at] = new
+            cached.append(part[:count].view(-1, self.pool.capacity, shape.head_dim)[:, : self._keys])
+        found = attended[self._rows].view(count, shape.kv_heads, -1, shape.head_dim)
+        queries = queries.reshape(found.shape)
+        # One query a product: with several, the sum over keys is cut into pieces by the number of keys.
+        for group in range(found.shape[2]):
+            found[:, :, group] = self._seen(queries[:, :, group], *cached)
+
+    def _seen(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        import torch
+
+        flat = queries.reshape(len(keys), 1, -1)
+        weights = torch.baddbmm(self._mask, flat, keys.transpose(1, 2)).softmax(-1)
+        return torch.bmm(weights, values).view(queries.shape)
+
+
+def _spans(pools: Pools, shape: Shape) -> list[_Span]:
+    spans, begin = [], 0
+    for pool in pools:
+        spans.append(_Span(pool, begin, shape))
+        begin += len(pool.rows)
+    return spans
+
+
+def _padded(values: list[int]) -> Tensor:
+    import torch
+
+    return torch.tensor(values + [0] * (-len(values) % _ROW_MULTIPLE))
+
+
+def _filled(x: Tensor, rows: int) -> Tensor:
+    from torch.nn import functional
+
+    return functional.pad(x, (0, 0, 0, rows - len(x)))
+
+
+def _rotations(shape: Shape, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Cosines and signed sines [context, 1, head_dim], from float32 angles as in transformers."""
+    import torch
+
+    exponents = torch.arange(0, shape.head_dim, 2, dtype=torch.int64).float() / shape.head_dim
+    angles = torch.outer(torch.arange(shape.context).float(), 1.0 / shape.theta**exponents)
+    # Rolling by half a head brings (x2, x1) where the rotation needs (-x2, x1): the sign goes to the sine.
+    sines = torch.cat((-angles.sin(), angles.sin()), -1)
+    return torch.cat((angles, angles), -1).cos().to(dtype)[:, None], sines.to(dtype)[:, None]
+
+
+def row_invariant(model: Llama) -> bool:
+    """Whether rows of this model give the same bits alone and in company, on this machine (some milliseconds)."""
+    import torch
+
+    candidates = (1, 2, 3, 5, 17, 33, 40, 61, 62, 63, 90, 130, 200, 300)
+    lengths = [length for length in candidates if length + 3 < model.context]
+    prompts = [[(7 * i * i + 3 * length) % 97 for i in range(length)] for length in lengths]
+    together = _probe(model, prompts)
+    return all(torch.equal(_probe(model, [prompt])[0], seen) for prompt, seen in zip(prompts, together, strict=True))
+
+
+def _probe(model: Llama, prompts: list[list[int]]) -> list[Tensor]:
+    import torch
+
+    prefixes = model.prefill(prompts)
+    opened = [model.open(prefix, None) for prefix in prefixes]
+    seen: dict[int, list[Tensor]] = {id(row): [prefix.logits] for row, prefix in zip(opened, prefixes, strict=True)}
+    for token in (5, 6, 7):
+        for row in opened:
+            row.token = token
+        for row, logits in zip(*model.advance(), strict=True):
+            seen[id(row)].append(logits)
+    for row in opened:
+        model.close(row)
+    return [torch.stack(seen[id(row)]) for row in opened]
