@@ -1,0 +1,208 @@
+"""The study on disk: `trials.jsonl`, one line a measurement, appended and synced the moment it is done.
+
+The log is the truth: a resumed search walks the same way and finds its measurements here in place of making them. The
+first line holds the settings; a later session under different ones is refused. A line torn by a kill is cut off.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from archon.architecture import Architecture
+from archon.errors import ConfigError
+from archon.evals.evaluation import Evaluation, Outcome
+from archon.types import Score, Split, Usage
+
+VERSION = 1
+LOG = "trials.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One architecture, asked all questions of one split."""
+
+    phase: str
+    """Why it was measured first: baselines, ranking, search, selection, held_out."""
+    split: Split
+    architecture: Architecture
+    name: str
+    evaluation: Evaluation
+    chosen: Mapping[str, Any] = field(default_factory=dict)
+    """The assignment, for systems of the space."""
+
+    @property
+    def hash(self) -> str:
+        """Of the architecture."""
+        return self.architecture.hash
+
+    @property
+    def quality(self) -> float:
+        """Mean score; 0 where nothing could be scored."""
+        return self.evaluation.mean or 0.0
+
+    @property
+    def usd(self) -> float | None:
+        """List cost of a question; None = a price is unknown."""
+        return self.evaluation.usd_per_question
+
+    @property
+    def calls(self) -> float:
+        """List calls of a question."""
+        return self.evaluation.calls_per_question
+
+    @property
+    def cost_key(self) -> tuple[float, float, str]:
+        """Orders by list cost, then calls, then hash; unknown prices stand behind known ones."""
+        return (float("inf") if self.usd is None else self.usd, self.calls, self.hash)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data: what people want to see, and all that `from_dict` needs."""
+        evaluation = self.evaluation
+        return {
+            "phase": self.phase,
+            "split": self.split,
+            "hash": self.hash,
+            "name": self.name,
+            "quality": evaluation.mean,
+            "ci95": list(evaluation.ci95) if evaluation.ci95 else None,
+            "usd": self.usd,
+            "calls": self.calls,
+            "latency": evaluation.latency,
+            "cached_calls": evaluation.cached_calls,
+            "spend": _usage(evaluation.spend),
+            "list": _usage(evaluation.list_usage),
+            "errors": dict(evaluation.errors),
+            "chosen": {name: list(v) if isinstance(v, tuple) else v for name, v in self.chosen.items()},
+            "architecture": self.architecture.to_dict(),
+            "outcomes": [[o.question_id, o.score.value, o.error] for o in evaluation.outcomes],
+        }
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> Measurement:
+        """Reads `to_dict`'s form. Sums per question are kept as sums: they hang on the first outcome."""
+        listed, spent = Usage(**raw["list"]), Usage(**raw["spend"])
+        outcomes = [Outcome(qid, Score(value), latency=raw["latency"], error=error) for qid, value, error in raw["outcomes"]]
+        if outcomes:
+            qid, value, error = raw["outcomes"][0]
+            outcomes[0] = Outcome(qid, Score(value), listed, spent, raw["latency"], raw["cached_calls"], error=error)
+        chosen = {name: tuple(v) if isinstance(v, list) else v for name, v in raw["chosen"].items()}
+        made = Architecture.from_dict(raw["architecture"])
+        return cls(raw["phase"], raw["split"], made, raw["name"], Evaluation(tuple(outcomes), len(outcomes)), chosen)
+
+
+def _usage(usage: Usage) -> dict[str, Any]:
+    names = ("calls", "prompt_tokens", "completion_tokens", "cached_tokens", "cost_usd", "seconds")
+    return {name: getattr(usage, name) for name in names}
+
+
+class Study:
+    """The folder of a search. One process at a time.
+
+    Args:
+        out: the folder.
+        identity: what decides the result (`SearchSettings.identity`).
+        resume: whether a study found there is continued.
+
+    Raises:
+        ConfigError: the folder holds a study and `resume` is off, or one with other settings, or is in use.
+    """
+
+    def __init__(self, out: Path, identity: Mapping[str, str], *, resume: bool) -> None:
+        self.out = out
+        self._path = out / LOG
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise ConfigError(f"{out}: cannot hold a study ({error.strerror}); name another folder") from None
+        self._lock()
+        self.events: dict[str, dict[str, Any]] = {}
+        """Marks of the way, by name: settings, search_begun, search_ended, …"""
+        self.measured: dict[tuple[Split, str], Measurement] = {}
+        self.order: list[Measurement] = []
+        try:
+            self._read(resume)
+            self._check(identity)
+        except BaseException:
+            self.close()
+            raise
+
+    def find(self, split: Split, architecture_hash: str) -> Measurement | None:
+        """What is known of an architecture on a split."""
+        return self.measured.get((split, architecture_hash))
+
+    def add(self, measurement: Measurement) -> None:
+        """Keeps a measurement; on disk when this returns."""
+        self._append(measurement.to_dict())
+        self._remember(measurement)
+
+    def mark(self, event: str, **facts: Any) -> dict[str, Any]:
+        """Keeps a mark of the way, once; returns the facts of the first time."""
+        if event not in self.events:
+            self._append({"event": event, **facts})
+            self.events[event] = facts
+        return self.events[event]
+
+    def of(self, *phases: str) -> Iterator[Measurement]:
+        """Measurements of these phases, in the order they were made."""
+        return (each for each in self.order if each.phase in phases)
+
+    def close(self) -> None:
+        """Frees the folder. Idempotent."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self._file)
+            raise ConfigError(f"{self.out}: another search is running there; wait for it or name another folder") from None
+
+    def _read(self, resume: bool) -> None:
+        raw = self._path.read_bytes()
+        whole = raw[: raw.rfind(b"\n") + 1]
+        if len(whole) < len(raw):
+            os.truncate(self._path, len(whole))
+        if whole and not resume:
+            raise ConfigError(f"{self.out} already holds a search; continue it with --resume, or name another folder")
+        for number, line in enumerate(whole.splitlines(), 1):
+            try:
+                self._take(json.loads(line))
+            except (ValueError, KeyError, TypeError) as error:
+                raise ConfigError(f"{self._path}: line {number} cannot be read ({error}); start in a new folder") from None
+
+    def _take(self, row: dict[str, Any]) -> None:
+        if "event" in row:
+            self.events[row.pop("event")] = row
+        else:
+            self._remember(Measurement.from_dict(row))
+
+    def _remember(self, measurement: Measurement) -> None:
+        self.measured[measurement.split, measurement.hash] = measurement
+        self.order.append(measurement)
+
+    def _check(self, identity: Mapping[str, str]) -> None:
+        known = self.mark("settings", version=VERSION, identity=dict(identity))
+        if known["version"] != VERSION:
+            raise ConfigError(f"{self.out}: written by another version (format {known['version']}); start in a new folder")
+        changed = [name for name, value in identity.items() if known["identity"].get(name) != value]
+        if changed:
+            raise ConfigError(
+                f"{self.out}: cannot resume, these settings differ from the study's: {', '.join(changed)}; "
+                "give the same ones, or name another folder"
+            )
+
+    def _append(self, row: Mapping[str, Any]) -> None:
+        line = json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+        written = os.write(self._file, line)
+        if written < len(line):
+            raise ConfigError(f"{self._path}: cannot be written (disk full); free some space and resume")
+        os.fsync(self._file)
