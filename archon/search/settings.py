@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ class SearchSettings:
     benchmark: Benchmark
     out: Path
     """Folder of the study: log, cache, report. Made where it is missing."""
-    models: ModelTable = ModelTable()
+    models: ModelTable = field(default_factory=ModelTable)
     """Rows that win over the space's own."""
     trials: int = 40
     """Systems of the space to measure, beside the single models and votes; ≥ 1."""
