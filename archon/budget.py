@@ -154,22 +154,25 @@ class Budget:
         """Grants or refuses those who wait, in order; nobody passes an earlier one at a budget that lacks room for
         it."""
         taken: set[Budget] = set()
-        for waiter in list(self._queue):
+        left: list[_Waiter] = []
+        for waiter in self._queue:
             chain = waiter.budget._chain
             refusal = waiter.budget._refusal(waiter.want, waiter.what)
             lacking = {budget for budget in chain if not budget._fits(waiter.want)}
             if waiter.granted.done():
-                self._queue.remove(waiter)
+                left.append(waiter)
             elif refusal:
-                self._queue.remove(waiter)
                 waiter.granted.set_exception(refusal)
+                left.append(waiter)
             elif not lacking and taken.isdisjoint(chain):
-                self._queue.remove(waiter)
                 waiter.admit()
+                left.append(waiter)
             else:
                 taken |= lacking
             if chain[-1] in taken:
-                return
+                break
+        for waiter in left:
+            self._queue.remove(waiter)
 
     def _grant(self, want: Amount, what: str) -> Reservation:
         journals = [budget._journal for budget in self._chain if budget._journal]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -111,7 +111,7 @@ class LiteLLMClient:
 
     @contextmanager
     def _mapped(self, request: Request) -> Iterator[None]:
-        """litellm's errors (and those of the SDKs below it) as this project's; a cause that tells the key is left out."""
+        """litellm's errors (and those of the SDKs below it) as this project's; a cause that tells the key is left off."""
         try:
             yield
         except ClientError:
@@ -129,8 +129,13 @@ class LiteLLMClient:
         status = getattr(error, "status_code", None)
         if not isinstance(status, int):
             return ClientError(f"{self._where}: {name}: {said}")
-        headers = getattr(getattr(error, "response", None), "headers", None) or {}
-        return classified(self._where, status, getattr(error, "code", None), said, headers)
+        return classified(self._where, status, getattr(error, "code", None), said, _headers(error))
+
+
+def _headers(error: Exception) -> Mapping[str, str]:
+    """The upstream's headers, which litellm keeps in one of two places."""
+    found = getattr(error, "litellm_response_headers", None)
+    return found or getattr(getattr(error, "response", None), "headers", None) or {}
 
 
 def _quiet_litellm() -> Any:

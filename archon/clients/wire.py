@@ -23,7 +23,7 @@ def read_completion(raw: Mapping[str, Any], model: str, price: Price | None, sec
     """
     try:
         choice = raw["choices"][0]
-        said = {key: value for key, value in choice["message"].items() if value or key == "content"}
+        said = {key: value for key, value in choice["message"].items() if key == "content" or not _is_empty(value)}
         return Completion(
             Message.from_dict({"role": "assistant", **said}),
             model,
@@ -34,6 +34,11 @@ def read_completion(raw: Mapping[str, Any], model: str, price: Price | None, sec
         )
     except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
         raise ClientError(f"{where}: what came is not a chat completion ({type(error).__name__})") from error
+
+
+def _is_empty(value: Any) -> bool:
+    """Whether a key says nothing: SDKs and servers fill messages with nulls, empty lists, objects of nulls."""
+    return not value or (isinstance(value, Mapping) and all(item is None for item in value.values()))
 
 
 def read_usage(raw: Mapping[str, Any] | None, price: Price | None, seconds: float) -> Usage:
