@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,6 +43,21 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--tokens", type=int, default=128, help="most tokens per text (default 128)")
     train.add_argument("--seed", type=int, default=0)
     train.set_defaults(run=_train)
+    bench = commands.add_parser("bench", help="measure every stop policy on the same prompts")
+    _add_pair(bench)
+    bench.add_argument("--head", metavar="FOLDER", help="an acceptance head; without one specdec++ is left out")
+    bench.add_argument("--prompts", required=True, metavar="FILE", help='JSONL with a "prompt" on each line')
+    bench.add_argument("--limit", type=int, metavar="N", help="use the first N prompts")
+    bench.add_argument("--temperature", type=float, nargs="+", default=[0.0, 0.7, 1.0])
+    bench.add_argument("--policies", nargs="+", metavar="POLICY", help="instead of all, fixed:1 to fixed:20 among them")
+    bench.add_argument("--repeats", type=int, default=5)
+    bench.add_argument("--batch", type=int, default=1, help="rows that decode together (default 1)")
+    bench.add_argument("--tokens", type=int, default=128, help="most tokens per prompt (default 128)")
+    bench.add_argument("--seed", type=int, default=0)
+    bench.add_argument("--assisted", action="store_true", help="also Hugging Face's assisted generation")
+    bench.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
+    bench.add_argument("--plot", type=Path, metavar="FILE", help="write the picture of V against D there (PNG)")
+    bench.set_defaults(run=_bench)
     return parser
 
 
@@ -83,6 +99,30 @@ def _train(options: argparse.Namespace) -> None:
         f"threshold h* = {threshold.h:.3f} (multiplier {threshold.multiplier:g}), "
         f"predicted speed-up {threshold.rate:.2f}{'' if threshold.pays else ': speculation does not pay here'}"
     )
+
+
+def _bench(options: argparse.Namespace) -> None:
+    from specdec.assisted import assisted
+    from specdec.bench import Plan, bench
+    from specdec.decoder import SpecDecoder
+    from specdec.policies import make
+    from specdec.prompts import read_prompts
+    from specdec.report import as_json, markdown, pareto
+
+    systems = tuple(options.policies or Plan().systems)
+    for name in systems:
+        make(name)
+    plan = Plan(tuple(options.temperature), options.repeats, options.batch, options.tokens, options.seed, systems)
+    prompts = read_prompts(options.prompts)[: options.limit]
+    # Without a head nothing is served by this decoder itself; it only holds the pair.
+    pair = SpecDecoder(options.target, options.draft, head=options.head)
+    foreign = {"hf-assisted": assisted(options.target, options.draft)} if options.assisted else {}
+    outcomes = bench(pair, prompts, plan, foreign, lambda line: print(line, file=sys.stderr))
+    print(markdown(outcomes), end="")
+    if options.json:
+        options.json.write_text(json.dumps(as_json(outcomes), indent=1) + "\n", encoding="utf-8")
+    if options.plot:
+        pareto(outcomes, options.plot)
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ def measure(
 
 def plan(pair: SpecDecoder, windows: Sequence[Window], batches: Sequence[int], temperature: float = 0.0) -> SpecDecPP:
     """A `specdec++` whose threshold follows from the costs measured at each batch size, and which does not draft
-    where that would not pay. windows: as `specdec.train.make_windows` gives them; batches: rising, the first is where
+    where that would not pay. windows: as `specdec.train.load_windows` gives them; batches: rising, the first is where
     it begins."""
     found = [(size, derive(windows, measure(pair, batch=size, temperature=temperature).costs)) for size in batches]
     stages = tuple((size, threshold.h, _most(threshold)) for size, threshold in found)

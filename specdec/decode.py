@@ -123,7 +123,7 @@ class Batch:
     def _read(
         self, dist: Tensor, tokens: list[int], hidden: Tensor, active: list[int], drafts: list[Draft]
     ) -> list[Signal]:
-        found = read_signals(self._needs, dist, tokens)
+        found = read_signals(self._needs, dist, tokens, self._warper.greedy)
         if "head" not in self._needs or self._head is None:
             return found
         places = [len(draft.tokens) + 1 for draft in drafts]

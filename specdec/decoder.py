@@ -12,7 +12,7 @@ import torch
 
 from specdec.decode import Batch
 from specdec.errors import SpecDecError
-from specdec.head import AcceptanceHead, load_head
+from specdec.head import AcceptanceHead, HeadPredictor, load_head
 from specdec.models import Loaded, check_pair, feed, load
 from specdec.params import Sampling
 from specdec.policies import Policy, make
@@ -84,6 +84,9 @@ class SpecDecoder:
         if self.draft:
             check_pair(self.target, self.draft)
         self.head = self._fit_head(head)
+        self._predictor = (
+            HeadPredictor(self.head, self.target.model.dtype, self.target.model.device) if self.head else None
+        )
         self.policy = self._choose(policy)
         self._fallback, self._most = make(fallback), batch
 
@@ -146,7 +149,7 @@ class SpecDecoder:
 
     def batch(self) -> Batch:
         """An empty batch over this decoder's models."""
-        return Batch(self.target.model, self.draft.model if self.draft else None, self.head)
+        return Batch(self.target.model, self.draft.model if self.draft else None, self._predictor)
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Token ids → text, without special tokens."""
@@ -252,7 +255,7 @@ class SpecDecoder:
             raise SpecDecError("a head without a draft: pass draft=FOLDER, the model the head was trained on")
         loaded = head if isinstance(head, AcceptanceHead) else load_head(head)
         loaded.check(self.draft.model.width, self.draft.model.name)
-        return loaded.to(dtype=self.draft.model.dtype, device=self.draft.model.device)
+        return loaded
 
     def _policy_at(self, temperature: float) -> tuple[Policy, str]:
         """The policy of a row, and a note where it is not the one that was chosen."""

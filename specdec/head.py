@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from specdec.errors import SpecDecError
 from specdec.policies.base import LIMIT, Need, Signal
-from specdec.policies.logistic import logit
+from specdec.policies.logistic import logit, sigmoid
 
 FEATURES = ("token_logit", "peak_logit", "entropy", "place", "temperature")
 """logit of q(x) and of max q, divided by 5; entropy in nats; place in the round, divided by LIMIT; temperature."""
@@ -112,19 +112,6 @@ class AcceptanceHead(nn.Module):
         """P(accept), [n, inputs] → [n]."""
         return torch.sigmoid(self.config.scale * self(x) + self.config.shift)
 
-    def predict(
-        self, hidden: Tensor, found: Sequence[Signal], places: Sequence[int], temperatures: Sequence[float]
-    ) -> list[float]:
-        """See `specdec.signals.Predictor`."""
-        x = hidden
-        if self.config.features:
-            lines = [features(*known) for known in zip(found, places, temperatures, strict=True)]
-            x = torch.cat((hidden, torch.tensor(lines, dtype=hidden.dtype, device=hidden.device)), dim=-1)
-        chances: list[float] = self.calibrated(x).tolist()
-        if self.config.lag:
-            chances = [1.0 if place == 1 else chance for place, chance in zip(places, chances, strict=True)]
-        return chances
-
     def tuned(self, *, scale: float, shift: float) -> AcceptanceHead:
         """The same weights with another calibration."""
         return self._with(replace(self.config, scale=scale, shift=shift))
@@ -137,6 +124,38 @@ class AcceptanceHead(nn.Module):
         other = AcceptanceHead(config)
         other.load_state_dict(self.state_dict())
         return other.eval()
+
+
+class HeadPredictor:
+    """A trained head made ready for the loop (see `specdec.signals.Predictor`): a third of the module's operations, its
+    calibration folded into the last layer. Later changes of the head do not reach it."""
+
+    def __init__(self, head: AcceptanceHead, dtype: torch.dtype, device: torch.device) -> None:
+        def ready(tensor: Tensor) -> Tensor:
+            return tensor.detach().to(dtype=dtype, device=device).contiguous()
+
+        self.needs, self._config = head.needs, head.config
+        layers = [module.linear for module in head.blocks if isinstance(module, ResidualBlock)]
+        self._blocks = [(ready(layer.weight.t()), ready(layer.bias)) for layer in layers]
+        # The accept logit is the difference of the two outputs, so one column is enough.
+        weight, bias = head.out.weight.detach(), head.out.bias.detach()
+        self._out = ready((weight[1:] - weight[:1]).t() * head.config.scale)
+        self._bias = float(bias[1] - bias[0]) * head.config.scale + head.config.shift
+
+    def predict(
+        self, hidden: Tensor, found: Sequence[Signal], places: Sequence[int], temperatures: Sequence[float]
+    ) -> list[float]:
+        x = hidden
+        if self._config.features:
+            lines = [features(*known) for known in zip(found, places, temperatures, strict=True)]
+            x = torch.cat((hidden, torch.tensor(lines, dtype=hidden.dtype, device=hidden.device)), dim=-1)
+        for weight, bias in self._blocks:
+            x = x + F.silu(torch.addmm(bias, x, weight))
+        logits: list[float] = torch.mm(x, self._out).squeeze(-1).tolist()
+        chances = [sigmoid(value + self._bias) for value in logits]
+        if self._config.lag:
+            chances = [1.0 if place == 1 else chance for place, chance in zip(places, chances, strict=True)]
+        return chances
 
 
 def features(signal: Signal, place: int, temperature: float) -> tuple[float, ...]:

@@ -12,7 +12,7 @@ from specdec.policies.base import Need, Signal
 
 
 class Predictor(Protocol):
-    """The acceptance head as the loop sees it (`specdec.head.AcceptanceHead`)."""
+    """The acceptance head as the loop sees it (`specdec.head.HeadPredictor`)."""
 
     @property
     def needs(self) -> frozenset[Need]:
@@ -30,13 +30,18 @@ class Predictor(Protocol):
         ...
 
 
-def read_signals(needs: frozenset[Need], dist: Tensor, tokens: Sequence[int]) -> list[Signal]:
-    """One Signal for each line of dist (float [n, vocab]); tokens: the drawn ones. `accept` is left at 1."""
+def read_signals(needs: frozenset[Need], dist: Tensor, tokens: Sequence[int], greedy: bool = False) -> list[Signal]:
+    """One Signal for each line of dist (float [n, vocab]); tokens: the drawn ones. `accept` is left at 1.
+
+    greedy: every token is the most likely one of its line, so that its probability need not be looked up.
+    """
     ones = [1.0] * len(tokens)
     of_token, peaks, entropies = ones, ones, [0.0] * len(tokens)
     if "probs" in needs:
+        of_token = peaks = dist.amax(-1).tolist()
+    if "probs" in needs and not greedy:
         at = torch.tensor(tokens, device=dist.device).unsqueeze(-1)
-        of_token, peaks = dist.gather(-1, at).squeeze(-1).tolist(), dist.amax(-1).tolist()
+        of_token = dist.gather(-1, at).squeeze(-1).tolist()
     if "entropy" in needs:
         entropies = torch.special.entr(dist).sum(-1).tolist()
     return [Signal(*values) for values in zip(of_token, peaks, entropies, strict=True)]

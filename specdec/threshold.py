@@ -10,8 +10,13 @@ rounds.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
+from operator import mul
+
+Rule = Callable[[Sequence[float], float], int]
+"""(predicted chances, least survival) → how many tokens are drafted."""
 
 MULTIPLIERS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.4, 1.6, 1.8, 2.0)
 
@@ -54,16 +59,6 @@ class Threshold:
         return self.rate > 1.0
 
 
-def rate(windows: Sequence[Window], least: float, costs: Costs) -> float:
-    """ρ of the rule "stop after the token at which the predicted survival falls below `least`", over all windows."""
-    tokens = spent = 0.0
-    for window in windows:
-        drafted = drafted_by(window.predicted, least)
-        spent += costs.round(drafted)
-        tokens += 1.0 + _expected(window.actual[:drafted])
-    return tokens / spent
-
-
 def drafted_by(predicted: Sequence[float], least: float) -> int:
     """How many tokens the rule drafts: up to and with the first at which the product falls below `least`."""
     survival = 1.0
@@ -74,21 +69,41 @@ def drafted_by(predicted: Sequence[float], least: float) -> int:
     return len(predicted)
 
 
-def derive(windows: Sequence[Window], costs: Costs, multipliers: Sequence[float] = MULTIPLIERS) -> Threshold:
+def drafted_by_seer(predicted: Sequence[float], least: float) -> int:
+    """The same for one who knows each token's chance *before* drafting it: up to the last with S ≥ `least`."""
+    return next((k for k, survival in enumerate(accumulate(predicted, mul)) if survival < least), len(predicted))
+
+
+def rate(windows: Sequence[Window], least: float, costs: Costs, drafted: Rule = drafted_by) -> float:
+    """ρ of a rule with the bound `least` on the predicted survival, over all windows."""
+    tokens = spent = 0.0
+    for window in windows:
+        count = drafted(window.predicted, least)
+        spent += costs.round(count)
+        tokens += 1.0 + _expected(window.actual[:count])
+    return tokens / spent
+
+
+def derive(
+    windows: Sequence[Window],
+    costs: Costs,
+    multipliers: Sequence[float] = MULTIPLIERS,
+    drafted: Rule = drafted_by,
+) -> Threshold:
     """The fixed point of each multiplier, and the best of them. `windows` must not be empty."""
-    found = [_fixed_point(windows, costs, multiplier) for multiplier in multipliers]
+    found = [_fixed_point(windows, costs, multiplier, drafted) for multiplier in multipliers]
     # Of equals the one nearest the formula.
     return max(found, key=lambda t: (round(t.rate, 6), -abs(t.multiplier - 1.0)))
 
 
-def _fixed_point(windows: Sequence[Window], costs: Costs, multiplier: float) -> Threshold:
+def _fixed_point(windows: Sequence[Window], costs: Costs, multiplier: float, drafted: Rule) -> Threshold:
     best = Threshold(0.0, 0.0, multiplier)
     now = 1.0
     # Dinkelbach's iteration rises in a few steps; with sampled windows it may end in a short cycle, of which the best
     # counts.
     for _ in range(12):
         least = min(1.0, multiplier * now * (costs.draft + costs.verify))
-        now = rate(windows, least, costs)
+        now = rate(windows, least, costs, drafted)
         if now < best.rate - 1e-9:
             break
         settled = now < best.rate + 1e-9
@@ -100,8 +115,4 @@ def _fixed_point(windows: Sequence[Window], costs: Costs, multiplier: float) -> 
 
 def _expected(chances: Sequence[float]) -> float:
     """Σ_i Π_{j≤i}: the expected number of drafted tokens that stand."""
-    total, survival = 0.0, 1.0
-    for chance in chances:
-        survival *= chance
-        total += survival
-    return total
+    return sum(accumulate(chances, mul))

@@ -117,6 +117,7 @@ def train(
     threshold = derive(windows, costs)
     head = head.with_threshold(threshold.h)
     report = Report(head, quality, threshold, tuple(run.losses))
+    _save_windows(windows, folder)
     _write(report, settings, costs, folder)
     return report
 
@@ -224,6 +225,23 @@ def make_windows(head: AcceptanceHead, examples: Examples) -> list[Window]:
     return [
         Window(tuple(predicted[i] for i in members), tuple(actual[i] for i in members)) for members in grouped.values()
     ]
+
+
+def load_windows(folder: str | Path) -> list[Window]:
+    """The dev roll-outs that lie beside a head, for `specdec.costs.plan` on this machine."""
+    file = Path(folder) / "windows.json"
+    if not file.is_file():
+        raise SpecDecError(f"no roll-outs at {file}: train the head with python -m specdec train")
+    return [
+        Window(tuple(predicted), tuple(actual)) for predicted, actual in json.loads(file.read_text(encoding="utf-8"))
+    ]
+
+
+def _save_windows(windows: Sequence[Window], folder: Path) -> None:
+    """Some hundred of them, evenly over all, rounded: enough to derive thresholds on another machine."""
+    some = windows[:: max(1, len(windows) // 400)]
+    lines = [[[round(chance, 4) for chance in chain] for chain in (w.predicted, w.actual)] for w in some]
+    (folder / "windows.json").write_text(json.dumps(lines) + "\n", encoding="utf-8")
 
 
 def _labels(examples: Examples, settings: Training) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from specdec.errors import SpecDecError
-from specdec.head import AcceptanceHead, HeadConfig, load_authors, load_head, save_head
+from specdec.head import AcceptanceHead, HeadConfig, HeadPredictor, features, load_authors, load_head, save_head
 from specdec.policies import Signal
 
 
@@ -20,6 +20,22 @@ def lively(config: HeadConfig) -> AcceptanceHead:
     for parameter in head.parameters():
         parameter.data = torch.randn(parameter.shape, generator=generator) / 3
     return head.eval()
+
+
+def ready(head: AcceptanceHead) -> HeadPredictor:
+    return HeadPredictor(head, torch.float32, torch.device("cpu"))
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("config", [HeadConfig(4, 3, scale=0.6, shift=-0.4), HeadConfig(4, 0), HeadConfig(4, 2, False)])
+def test_the_fast_form_predicts_what_the_module_does(config: HeadConfig) -> None:
+    head, hidden = lively(config), torch.randn(3, 4, generator=torch.Generator().manual_seed(5))
+    signals = [Signal(0.9, 0.95, 0.1), Signal(0.2, 0.5, 1.4), Signal(1.0, 1.0, 0.0)]
+    extra = torch.tensor([features(signal, place, 0.7) for place, signal in enumerate(signals, 1)])
+    x = torch.cat((hidden, extra), -1) if config.features else hidden
+    assert ready(head).predict(hidden, signals, [1, 2, 3], [0.7] * 3) == pytest.approx(
+        head.calibrated(x).tolist(), abs=1e-6
+    )
 
 
 def test_a_head_is_residual_blocks_then_a_linear_layer() -> None:
@@ -60,7 +76,7 @@ def test_calibration_moves_the_logit() -> None:
 
 
 def test_features_change_what_the_head_says() -> None:
-    head, hidden = lively(HeadConfig(4)), torch.zeros(2, 4)
+    head, hidden = ready(lively(HeadConfig(4))), torch.zeros(2, 4)
     signals = [Signal(0.9, 0.95, 0.1), Signal(0.2, 0.5, 1.4)]
     first = head.predict(hidden, signals, [1, 1], [0.0, 0.0])
     assert first[0] != first[1]
@@ -91,7 +107,7 @@ def test_the_authors_checkpoints_are_read_with_their_shared_block() -> None:
 
 
 def test_the_authors_heads_say_nothing_of_the_first_token() -> None:
-    head = load_authors(authors(2))
+    head = ready(load_authors(authors(2)))
     chances = head.predict(torch.ones(2, 4), [Signal(), Signal()], [1, 2], [1.0, 1.0])
     assert chances[0] == 1.0
     assert 0 < chances[1] < 1

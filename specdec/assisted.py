@@ -1,0 +1,48 @@
+"""Hugging Face's assisted generation of the same pair, for comparison: one prompt at a time, as it only takes one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from specdec.bench import Run
+from specdec.decoder import Generation
+from specdec.params import Sampling
+
+
+def assisted(target: str | Path, draft: str | Path, dtype: torch.dtype = torch.float32) -> Run:
+    """A system for `specdec.bench`: loads both folders once; counts only the tokens. Its defaults are left as they
+    are."""
+    from transformers import AutoModelForCausalLM
+
+    models = [
+        AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True).eval()
+        for folder in (target, draft)
+    ]
+
+    def run(prompts: Sequence[list[int]], samplings: Sequence[Sampling]) -> list[Generation]:
+        return [_one(*models, prompt, sampling) for prompt, sampling in zip(prompts, samplings, strict=True)]
+
+    return run
+
+
+def _one(target: Any, draft: Any, prompt: list[int], sampling: Sampling) -> Generation:
+    heat: dict[str, Any] = {"do_sample": False}
+    if sampling.temperature > 0:
+        heat = {"do_sample": True, "temperature": sampling.temperature, "top_k": 0, "top_p": 1.0}
+    ids = torch.tensor([prompt])
+    with torch.inference_mode(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(sampling.seed or 0)
+        output = target.generate(
+            ids,
+            attention_mask=torch.ones_like(ids),
+            assistant_model=draft,
+            max_new_tokens=sampling.max_tokens,
+            pad_token_id=0,
+            **heat,
+        )
+    tokens = tuple(output[0, len(prompt) :].tolist())
+    return Generation(len(prompt), tokens, "", "length", None, 0, 0, 0)

@@ -1,0 +1,196 @@
+"""Every stop policy on the same prompts with the same random numbers, in one process, interleaved; medians and
+intervals.
+
+Speed is measured as wall time and, apart from it, counted: verification rate V and discard rate D with measured step
+costs give the speed-up that the cost model predicts (2405.19715, eq. 2.1, with the cost of longer verification and of
+a round added).
+"""
+
+from __future__ import annotations
+
+import random
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from specdec.bounds import Bounds, bounds
+from specdec.costs import measure
+from specdec.dataset import Text
+from specdec.decoder import Generation, SpecDecoder
+from specdec.params import Sampling
+from specdec.prompts import Prompt
+from specdec.threshold import Costs
+
+PLAIN = "off"
+ADAPTIVE = ("heuristic", "confidence", "product", "svip", "adaedl", "logistic")
+FIXED = tuple(f"fixed:{k}" for k in range(1, 21))
+
+Run = Callable[[Sequence[list[int]], Sequence[Sampling]], list[Generation]]
+"""Generates for all prompts; what is timed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """repeats: ≥ 5 for an interval worth the name. batch: rows that decode together. tokens: the most per prompt."""
+
+    temperatures: tuple[float, ...] = (0.0, 0.7, 1.0)
+    repeats: int = 5
+    batch: int = 1
+    tokens: int = 128
+    seed: int = 0
+    systems: tuple[str, ...] = (PLAIN, *ADAPTIVE, *FIXED)
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A median with a 95 % bootstrap interval."""
+
+    median: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One system at one temperature. V, D, pass_tokens and predicted are None where a foreign system does not count
+    them.
+
+    speedup: over plain decoding, pairs of one repetition. V: target passes per token. D: discarded tokens per token.
+    predicted: the cost model's speed-up. of_oracle: speedup / the oracle's.
+    """
+
+    system: str
+    temperature: float
+    tokens: int
+    speed: Interval
+    speedup: Interval
+    V: float | None
+    D: float | None
+    pass_tokens: float | None
+    predicted: float | None
+    of_oracle: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """All lines at one temperature with the costs and bounds they are judged by. head_costs: with the head evaluated
+    (equal to `costs` without one); the bounds are for the cheaper."""
+
+    temperature: float
+    costs: Costs
+    head_costs: Costs
+    bounds: Bounds
+    lines: tuple[Line, ...]
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What one system did: seconds of each repetition, and the counts of one (all repetitions draw the same)."""
+
+    seconds: list[float] = field(default_factory=list)
+    tokens: int = 0
+    passes: int = 0
+    drafted: int = 0
+    accepted: int = 0
+
+
+def bench(
+    pair: SpecDecoder,
+    prompts: Sequence[Prompt],
+    plan: Plan,
+    foreign: dict[str, Run] | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> list[Outcome]:
+    """Measure every system of the plan, and `specdec++` where the pair has a head, at every temperature.
+
+    foreign: systems that are not ours, by name (Hugging Face's assisted generation).
+    """
+    ids = [pair.encode(prompt) for prompt in prompts]
+    return [_at(pair, ids, plan, temperature, foreign or {}, say) for temperature in plan.temperatures]
+
+
+def _at(
+    pair: SpecDecoder,
+    ids: Sequence[list[int]],
+    plan: Plan,
+    temperature: float,
+    foreign: dict[str, Run],
+    say: Callable[[str], None],
+) -> Outcome:
+    samplings = [Sampling(temperature=temperature, max_tokens=plan.tokens, seed=plan.seed + i) for i in range(len(ids))]
+    systems = _systems(pair, plan) | foreign
+    costs = measure(_decoder(pair, "fixed", plan.batch), batch=plan.batch, temperature=temperature).costs
+    head_costs = measure(pair, batch=plan.batch, temperature=temperature).costs if pair.head else costs
+    texts = _texts(systems[PLAIN](ids, samplings), ids, samplings)
+    tallies = {name: _Tally() for name in systems}
+    order, shuffler = list(systems), random.Random(plan.seed)
+    for turn in range(plan.repeats):
+        # A new order each time, so that no system always runs on a machine that another has just warmed.
+        shuffler.shuffle(order)
+        for name in order:
+            _timed(systems[name], ids, samplings, tallies[name])
+        say(f"temperature {temperature:g}: repetition {turn + 1}/{plan.repeats}")
+    limits = bounds(pair, texts, costs, plan.seed)
+    plain = tallies[PLAIN]
+    judged = {name: head_costs if name.startswith("specdec++") else costs for name in tallies}
+    lines = [
+        _line(name, temperature, tally, plain, judged[name], limits, name in foreign) for name, tally in tallies.items()
+    ]
+    return Outcome(temperature, costs, head_costs, limits, tuple(lines))
+
+
+def _systems(pair: SpecDecoder, plan: Plan) -> dict[str, Run]:
+    names = [PLAIN, *(name for name in plan.systems if name != PLAIN), *(["specdec++"] if pair.head else [])]
+    return {name: _decoder(pair, name, plan.batch).generate for name in dict.fromkeys(names)}
+
+
+def _decoder(pair: SpecDecoder, policy: str, batch: int) -> SpecDecoder:
+    head = pair.head if policy.startswith("specdec++") else None
+    return SpecDecoder(pair.target, pair.draft, policy, head=head, batch=batch)
+
+
+def _timed(run: Run, ids: Sequence[list[int]], samplings: Sequence[Sampling], tally: _Tally) -> None:
+    start = time.perf_counter()
+    results = run(ids, samplings)
+    tally.seconds.append(time.perf_counter() - start)
+    tally.tokens = sum(len(result.tokens) for result in results)
+    tally.passes = sum(result.passes for result in results)
+    tally.drafted = sum(result.drafted for result in results)
+    tally.accepted = sum(result.accepted for result in results)
+
+
+def _line(
+    name: str, temperature: float, tally: _Tally, plain: _Tally, costs: Costs, limits: Bounds, foreign: bool
+) -> Line:
+    speeds = [tally.tokens / seconds for seconds in tally.seconds]
+    against = [speed * seconds / plain.tokens for speed, seconds in zip(speeds, plain.seconds, strict=True)]
+    speedup = interval(against)
+    tokens, passes = tally.tokens, tally.passes
+    spent = passes + (costs.overhead * passes if tally.drafted else 0.0) + tally.drafted * (costs.draft + costs.verify)
+    return Line(
+        system=name,
+        temperature=temperature,
+        tokens=tokens,
+        speed=interval(speeds),
+        speedup=speedup,
+        V=None if foreign else passes / tokens,
+        D=None if foreign else (tally.drafted - tally.accepted) / tokens,
+        pass_tokens=None if foreign else tokens / passes,
+        predicted=None if foreign else tokens / spent,
+        of_oracle=speedup.median / limits.oracle,
+    )
+
+
+def interval(values: Sequence[float], resamples: int = 2000) -> Interval:
+    """The median and the 2.5 and 97.5 percentiles of the medians of bootstrap resamples (seeded)."""
+    chooser = random.Random(0)
+    medians = sorted(statistics.median(chooser.choices(values, k=len(values))) for _ in range(resamples))
+    return Interval(statistics.median(values), medians[round(0.025 * resamples)], medians[round(0.975 * resamples) - 1])
+
+
+def _texts(results: Sequence[Generation], ids: Sequence[list[int]], samplings: Sequence[Sampling]) -> list[Text]:
+    return [
+        Text((*before, *result.tokens), len(before), sampling)
+        for before, result, sampling in zip(ids, results, samplings, strict=True)
+    ]

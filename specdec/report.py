@@ -1,0 +1,92 @@
+"""A bench's outcome as Markdown, as JSON, and as a picture of V against D."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from specdec.bench import Interval, Line, Outcome
+from specdec.errors import SpecDecError
+
+_HEAD = (
+    "| system | tokens/s | speed-up | V | D | tokens/pass | predicted | of oracle |\n|---|---|---|---|---|---|---|---|"
+)
+
+
+def markdown(outcomes: Sequence[Outcome]) -> str:
+    """One table for each temperature, the fastest system first, under the costs and bounds it is judged by."""
+    return "\n\n".join(_table(outcome) for outcome in outcomes) + "\n"
+
+
+def as_json(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """All figures, as plain values."""
+    return {"outcomes": [asdict(outcome) for outcome in outcomes]}
+
+
+def pareto(outcomes: Sequence[Outcome], file: Path) -> None:
+    """A PNG with one panel for each temperature: discards against verifications per token; nearer the origin is better.
+
+    Raises SpecDecError where matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise SpecDecError("the plot needs matplotlib: pip install matplotlib, or leave --plot out") from error
+    figure = Figure(figsize=(5 * len(outcomes), 4.5), layout="constrained")
+    panels = figure.subplots(1, len(outcomes), squeeze=False)[0]
+    for panel, outcome in zip(panels, outcomes, strict=True):
+        _draw(panel, outcome)
+    figure.savefig(file, dpi=120)
+
+
+def _draw(panel: Any, outcome: Outcome) -> None:
+    fixed = [(line.V, line.D) for line in outcome.lines if line.system.startswith("fixed:")]
+    if fixed:
+        panel.plot(*zip(*fixed, strict=True), "o-", markersize=3, label="fixed K")
+    for line in outcome.lines:
+        if line.V is not None and line.system != "off" and not line.system.startswith("fixed:"):
+            panel.plot([line.V], [line.D], "*" if line.system == "specdec++" else "s", label=line.system)
+    panel.set(title=f"temperature {outcome.temperature:g}", xlabel="verification rate V", ylabel="discard rate D")
+    panel.legend(fontsize=7)
+
+
+def _table(outcome: Outcome) -> str:
+    costs, limits = outcome.costs, outcome.bounds
+    ordered = sorted(outcome.lines, key=lambda line: -line.speedup.median)
+    return "\n".join(
+        (
+            f"### Temperature {outcome.temperature:g}",
+            "",
+            f"c {costs.draft:.3f} ({outcome.head_costs.draft:.3f} with the head), c_v {costs.verify:.3f}, "
+            f"overhead of a round {costs.overhead:.3f}, all in plain steps; "
+            f"rejection per token {limits.rejection:.4f}; bounds by these costs: oracle {limits.oracle:.2f} ×, "
+            f"informed {limits.informed:.2f} ×",
+            "",
+            _HEAD,
+            *(_row(line) for line in ordered),
+        )
+    )
+
+
+def _row(line: Line) -> str:
+    cells = (
+        line.system,
+        _spread(line.speed, 0),
+        _spread(line.speedup, 2),
+        _number(line.V, 3),
+        _number(line.D, 3),
+        _number(line.pass_tokens, 2),
+        _number(line.predicted, 2),
+        _number(line.of_oracle, 2),
+    )
+    return "| " + " | ".join(cells) + " |"
+
+
+def _spread(value: Interval, digits: int) -> str:
+    return f"{value.median:.{digits}f} [{value.low:.{digits}f}, {value.high:.{digits}f}]"
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"

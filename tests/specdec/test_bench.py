@@ -1,0 +1,105 @@
+"""The bench counts what it should, its bounds agree with closed forms, and its report holds every figure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+
+from specdec.bench import Plan, bench, interval
+from specdec.bounds import bounds, oracle
+from specdec.dataset import Text
+from specdec.decoder import Generation, SpecDecoder
+from specdec.head import AcceptanceHead, HeadConfig
+from specdec.models import Loaded
+from specdec.params import Sampling
+from specdec.report import as_json, markdown, pareto
+from specdec.threshold import Costs
+from tests.specdec.tiny import TableModel
+
+PROMPTS = [[1, 2], [3], [4, 5, 6]]
+PLAN = Plan(temperatures=(0.0, 1.0), repeats=2, tokens=15, systems=("off", "fixed:2", "product"))
+
+
+def pair(draft: int = 2, head: bool = True) -> SpecDecoder:
+    models = [Loaded(TableModel(seed, vocab=8, context=256), None, None, frozenset()) for seed in (1, draft)]
+    return SpecDecoder(*models, head=AcceptanceHead(HeadConfig(4, 1, threshold=0.5)).eval() if head else None)
+
+
+def test_every_system_decodes_every_token_at_every_temperature() -> None:
+    outcomes = bench(pair(), PROMPTS, PLAN)
+    assert [outcome.temperature for outcome in outcomes] == [0.0, 1.0]
+    for outcome in outcomes:
+        lines = {line.system: line for line in outcome.lines}
+        assert set(lines) == {"off", "fixed:2", "product", "specdec++"}
+        assert all(line.tokens == 45 for line in outcome.lines)
+        assert (lines["off"].V, lines["off"].D, lines["off"].predicted) == (1.0, 0.0, 1.0)
+        assert lines["off"].speedup.median == pytest.approx(1.0)
+        assert all(line.V is not None and 0 < line.V <= 1 for line in outcome.lines)
+
+
+def test_a_draft_that_is_the_target_discards_nothing() -> None:
+    outcome = bench(pair(draft=1, head=False), PROMPTS, PLAN)[0]
+    fixed = next(line for line in outcome.lines if line.system == "fixed:2")
+    # 15 tokens a prompt in rounds of 2 + 1: five passes.
+    assert fixed.D == 0
+    assert pytest.approx(5 / 15) == fixed.V
+    assert outcome.bounds.rejection == pytest.approx(0.0, abs=1e-6)
+
+
+def test_foreign_systems_are_timed_and_not_counted() -> None:
+    def echo(prompts: Sequence[list[int]], samplings: Sequence[Sampling]) -> list[Generation]:
+        return [Generation(len(p), (1,) * 5, "", "length", None, 0, 0, 0) for p in prompts]
+
+    outcome = bench(pair(head=False), PROMPTS, PLAN, {"echo": echo})[0]
+    line = next(line for line in outcome.lines if line.system == "echo")
+    assert (line.tokens, line.V, line.D, line.predicted) == (15, None, None, None)
+
+
+def test_the_oracle_is_one_verification_per_rejection() -> None:
+    # v = .2, c = .2: 1/(.2 + .2·.8) = 2.78 (iid α = .8).
+    assert oracle(0.2, Costs(0.2)) == pytest.approx(1 / 0.36)
+
+
+def test_the_informed_bound_lies_between_plain_decoding_and_the_oracle() -> None:
+    model = pair(head=False)
+    results = SpecDecoder(model.target).generate(PROMPTS, Sampling(max_tokens=60, seed=0))
+    texts = [Text((*p, *r.tokens), len(p), Sampling()) for p, r in zip(PROMPTS, results, strict=True)]
+    limits = bounds(model, texts, Costs(0.1))
+    assert 1.0 <= limits.informed <= limits.oracle * 1.05
+    assert 0 < limits.rejection < 1
+
+
+def test_an_interval_holds_its_median() -> None:
+    found = interval([1.0, 2.0, 3.0, 4.0, 100.0])
+    assert found.median == 3.0
+    assert 1.0 <= found.low <= 3.0 <= found.high <= 100.0
+    assert interval([2.0]) == interval([2.0, 2.0])
+
+
+def test_the_report_names_every_system_and_the_bounds(tmp_path: Path) -> None:
+    outcomes = bench(pair(), PROMPTS, PLAN)
+    text = markdown(outcomes)
+    assert text.count("### Temperature") == 2
+    assert all(f"| {name} |" in text for name in ("off", "fixed:2", "product", "specdec++"))
+    assert "oracle" in text
+    assert "informed" in text
+    figures = json.loads(json.dumps(as_json(outcomes)))
+    assert figures["outcomes"][0]["lines"][0]["speedup"]["median"] > 0
+
+
+def test_the_picture_is_a_png(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="the plot is optional")
+    file = tmp_path / "pareto.png"
+    pareto(bench(pair(), PROMPTS, PLAN), file)
+    assert file.read_bytes().startswith(b"\x89PNG")
+
+
+def test_benching_leaves_the_global_generator_alone() -> None:
+    model = pair()
+    state = torch.random.get_rng_state()
+    bench(model, PROMPTS, PLAN)
+    assert torch.equal(state, torch.random.get_rng_state())
