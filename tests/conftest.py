@@ -12,8 +12,9 @@ _LOCAL = ("127.", "::1", "localhost")
 
 
 @pytest.fixture(autouse=True)
-def clean_environ(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A key of the developer's own must never be used by a test."""
+def clean_environ(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A key of the developer's own must never be used by a test, nor their home be written to."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / "state"))
     for name in list(os.environ):
         if name.endswith(("_API_KEY", "_TOKEN")):
             monkeypatch.delenv(name)

@@ -9,7 +9,6 @@ neither cached nor retried.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
@@ -25,6 +24,7 @@ from archon.clients.key import upstream_identity
 from archon.clients.limit import Limited, Limiter
 from archon.clients.price import price_of
 from archon.clients.retry import Attempt, Backoff, Retrying
+from archon.clients.secret import quoting_secret
 from archon.clients.store import CacheStore
 from archon.clients.wrapper import Shared
 from archon.errors import ConfigError
@@ -61,7 +61,7 @@ class ClientStack:
         budget: bounds everything made through this stack; a run's own budget should have it as parent.
 
     Attributes:
-        secret: keys the delimiters around quoted candidates; kept beside the cache, so that equal prompts stay equal.
+        secret: keys the delimiters around quoted candidates; the cache keeps the one it began with.
     """
 
     def __init__(self, table: ModelTable, *, cache: CacheStore | None = None, budget: Budget | None = None) -> None:
@@ -72,7 +72,7 @@ class ClientStack:
         self._models: dict[str, _Model] = {}
         self._packs: dict[str, PromptPack] = {}
         self._resources: dict[str, Any] = {}
-        self.secret = cache.secret if cache is not None else secrets.token_bytes(32)
+        self.secret = cache.secret if cache is not None else quoting_secret()
 
     @property
     def budget(self) -> Budget | None:

@@ -15,13 +15,13 @@ import contextlib
 import logging
 import os
 import queue
-import secrets
 import sqlite3
 import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from archon.clients.secret import quoting_secret
 from archon.errors import ConfigError
 
 _log = logging.getLogger("archon.cache")
@@ -110,7 +110,7 @@ class CacheStore:
                 connection.execute("pragma journal_mode = wal")
             if version == 0:
                 connection.executescript(f"begin immediate; {_SCHEMA} pragma user_version = {_VERSION}; commit;")
-            fresh = ("quoting secret", secrets.token_bytes(32))
+            fresh = ("quoting secret", quoting_secret())
             connection.execute("insert or ignore into meta values (?, ?)", fresh)
             return bytes(connection.execute("select value from meta where name = ?", fresh[:1]).fetchone()[0])
 
