@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -59,7 +60,8 @@ def load(folder: str | Path, dtype: torch.dtype = torch.float32, device: str | t
     if not (path / "config.json").is_file():
         raise SpecDecError(f"no model at {path}: a Hugging Face folder with config.json and weights is needed")
     try:
-        model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, local_files_only=True).to(device).eval()
+        with _quiet():
+            model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, local_files_only=True).to(device).eval()
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise SpecDecError(f"cannot load {path} as a causal language model: {_first_line(error)}") from error
     return Loaded(wrap(model, path.name), _tokenizer(path), model.config.bos_token_id, _eos(model))
@@ -103,6 +105,20 @@ def feed(model: LanguageModel, cache: KVCache, rows: Sequence[int], tokens: Sequ
 
 def _unpadded(counts: Sequence[int], width: int, device: torch.device) -> Tensor:
     return torch.tensor([i * width + j for i, count in enumerate(counts) for j in range(count)], device=device)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress bar of transformers' on stderr while a model of some megabytes is read; its setting is put back."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _tokenizer(path: Path) -> Any | None:

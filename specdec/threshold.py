@@ -115,4 +115,5 @@ def _fixed_point(windows: Sequence[Window], costs: Costs, multiplier: float, dra
 
 def _expected(chances: Sequence[float]) -> float:
     """Σ_i Π_{j≤i}: the expected number of drafted tokens that stand."""
-    return sum(accumulate(chances, mul))
+    survivals: list[float] = list(accumulate(chances, mul))
+    return sum(survivals)
