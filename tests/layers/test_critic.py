@@ -36,7 +36,10 @@ def test_a_candidate_left_out_keeps_what_it_had_and_that_is_recorded() -> None:
 def test_earlier_critiques_are_not_shown() -> None:
     given = state("a")
     ctx = FakeContext({"critique": criticises})
-    run(Critic(model="m"), given.with_candidates([replace(given.candidates[0], critique="sloppy")]), ctx)
+    curious = Critic(
+        model="m", prompt="{% for answer in answers %}{{ answer.quoted }} {{ answer.critique }}{% endfor %}"
+    )
+    run(curious, given.with_candidates([replace(given.candidates[0], critique="sloppy")]), ctx)
     assert "sloppy" not in ctx.draws[0].messages[-1].text
 
 

@@ -86,7 +86,8 @@ def test_more_candidates_than_fit_are_fused_by_chunks_then_the_fusions() -> None
     made = run(Fuser(model="m", samples=2), given, ctx)
     assert [[each.text[0] for each in draw.inputs.candidates] for draw in ctx.draws[:2]] == [["a", "b"], ["c", "d"]]
     assert ctx.kinds() == {"chunked"}
-    assert len(made.candidates) == 2
+    assert [each.id for each in made.candidates] == ["node#0", "node#1"]
+    assert [each.id for each in ctx.draws[-1].inputs.candidates] == ["node#2", "node#3", "earlier#4"]
     assert made.candidates[0].parents == tuple(each.id for each in given.candidates)
     assert len(ctx.draws) <= Fuser(model="m", samples=2).plan(5).calls + Fuser(model="m", samples=2).plan(5).contingent
 

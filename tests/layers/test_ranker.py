@@ -196,3 +196,10 @@ def test_plan() -> None:
     assert Ranker(model="m", keep=5).plan(8) == Plan(calls=1, candidates=5, contingent=13)  # 7 rankings, 7 repairs
     assert Ranker(model="m", keep=5).plan(1) == Plan(calls=0, candidates=1)
     assert Ranker(model="m", method="pairwise").plan(3) == Plan(calls=6, candidates=3, contingent=6)
+
+
+def test_losers_of_a_later_round_stand_before_those_of_an_earlier_one() -> None:
+    ctx = FakeContext({"rank": by_letter}, context_chars=room_for(2, 300))
+    made = run(Ranker(model="m"), state(*(letter * 300 for letter in "hgfedcba")), ctx)
+    # Round 1: (h g) (f e) (d c) (b a); round 2: (h f) (d b); round 3: (h d).
+    assert "".join(text[0] for text in texts(made)) == "hd" + "fb" + "geca"
