@@ -75,8 +75,8 @@ class Blueprint:
 
     @property
     def skeleton(self) -> object:
-        """Equal for blueprints with the same layers in the same places: the construction rules see no more."""
-        return tuple((group.id, group.layer, len(group.rows), group.inputs) for group in self.groups)
+        """Equal for blueprints with like layers in like places, alone or not: the construction rules see no more."""
+        return tuple((group.id, group.layer, len(group.rows) > 1, group.inputs) for group in self.groups)
 
     def architecture(self) -> Architecture:
         """The checked architecture. Raises Infeasible when a construction rule is broken."""

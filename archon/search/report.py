@@ -1,3 +1,156 @@
+"""The report: one HTML file with everything in it, to read offline in light or dark, by eye or by screen reader.
+
+Python computes values and positions, the template holds the words and the look; all text is escaped there.
+"""
+
 from __future__ import annotations
-def report_html(session, findings, summary, rows):  # type: ignore
-    return "<p>"
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+from archon.search import charts
+from archon.search.confirm import Findings
+from archon.search.objective import objective
+from archon.search.picture import picture
+from archon.search.session import SEARCHING, Session
+from archon.search.store import Measurement
+from archon.search.verdict import outcome, points
+
+TEMPLATE = "report.html.j2"
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A system in the scatter."""
+
+    x: float
+    y: float
+    kind: str
+    """winner, single, vote or system."""
+    title: str
+
+
+def report_html(session: Session, findings: Findings, summary: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
+    """The page."""
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters.update(percent=_percent, money=_money, number=lambda value: f"{value:,.4g}")
+    template = environment.from_string((files("archon.search") / TEMPLATE).read_text(encoding="utf-8"))
+    measured = [each for each in session.study.of(*SEARCHING) if each.split == "search"]
+    return template.render(
+        space=session.settings.space,
+        settings=session.settings,
+        benchmark=session.settings.benchmark,
+        summary=summary,
+        findings=findings,
+        outcome=outcome(findings.vs_single),
+        vote_outcome=outcome(findings.vs_vote),
+        points=points,
+        scatter=_scatter(measured, findings, rows),
+        curve=_curve(session, measured),
+        compared=_compared(findings),
+        finalists=_finalists(session, findings),
+        picture=picture(findings.winner.architecture),
+        box_width=190,
+        chart=charts,
+        ended=session.study.events["search_ended"]["reason"],
+        measured=len(measured),
+    )
+
+
+def _scatter(measured: Sequence[Measurement], findings: Findings, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Quality on the search split against list cost (calls, where a price is unknown), and its Pareto front."""
+    priced = all(each.usd is not None for each in measured) and any(each.usd for each in measured)
+    cost = {each.hash: (each.usd or 0.0) if priced else each.calls for each in measured}
+    x, y = charts.across(list(cost.values())), charts.upward([each.quality for each in measured])
+    front = sorted((cost[row["hash"]], row["search_quality"] or 0.0) for row in rows if row["pareto"])
+    label = charts.money if priced else charts.number
+    spots = [
+        Point(x.at(cost[each.hash]), y.at(each.quality), kind(each, findings), _title(each, label(cost[each.hash])))
+        for each in measured
+    ]
+    order = {"system": 0, "vote": 1, "single": 2, "winner": 3}
+    path = charts.steps_path([(x.at(c), y.at(q)) for c, q in front])
+    return {
+        "points": sorted(spots, key=lambda spot: order[spot.kind]),
+        "front": f"{path}H{charts.WIDTH - charts.RIGHT:g}" if path else "",
+        "x": x.ticks(label),
+        "y": y.ticks(charts.percent),
+        "axis": "list cost of a question (US dollars)" if priced else "model calls of a question",
+        "log": x.log,
+    }
+
+
+def kind(measured: Measurement, findings: Findings) -> str:
+    """How a system is marked."""
+    if measured.hash == findings.winner.hash:
+        return "winner"
+    nodes = measured.architecture.nodes
+    if len(nodes) == 1 and nodes[0].layer == "generator":
+        return "single"
+    return "vote" if measured.phase == "baselines" else "system"
+
+
+def _curve(session: Session, measured: Sequence[Measurement]) -> dict[str, Any]:
+    """The best objective so far, by number of systems measured."""
+    values = [objective(each, session.settings.cost_weight) for each in measured]
+    best = [max(values[: index + 1]) for index in range(len(values))]
+    x = charts.Axis(1, max(2, len(values)), charts.LEFT, charts.WIDTH - charts.RIGHT)
+    low, high = min(values), max(values)
+    pad = max(0.02, (high - low) * 0.08)
+    y = charts.Axis(low - pad, high + pad, charts.HEIGHT - charts.BOTTOM, charts.TOP)
+    before = sum(each.phase != "search" for each in measured)
+    return {
+        "points": [Point(x.at(n), y.at(v), "system", m.name) for n, (v, m) in enumerate(zip(values, measured, strict=True), 1)],
+        "path": charts.steps_path([(x.at(n), y.at(v)) for n, v in enumerate(best, 1)]),
+        "x": [tick for tick in x.ticks(charts.number) if "." not in tick.label],
+        "y": y.ticks(charts.percent),
+        "begins": x.at(before + 0.5) if 0 < before < len(values) else None,
+    }
+
+
+def _compared(findings: Findings) -> list[dict[str, Any]]:
+    """The three systems of the held-out split, with their intervals as bars."""
+    three = [("Winner", findings.winner), ("Best single model", findings.best_single), ("Equal-cost vote", findings.equal_cost_vote)]
+    bounds = [value for _, each in three for value in (each.evaluation.ci95 or (0.0, 1.0))]
+    low, high = max(0.0, min(bounds) - 0.02), min(1.0, max(bounds) + 0.02)
+    axis = charts.Axis(low, high, 0.0, 100.0)
+    return [_bar(role, each, axis) for role, each in three]
+
+
+def _bar(role: str, measured: Measurement, axis: charts.Axis) -> dict[str, Any]:
+    interval = measured.evaluation.ci95 or (0.0, 1.0)
+    return {
+        "role": role,
+        "system": measured,
+        "low": interval[0],
+        "high": interval[1],
+        "from": axis.at(interval[0]),
+        "to": axis.at(interval[1]),
+        "at": axis.at(measured.quality),
+    }
+
+
+def _finalists(session: Session, findings: Findings) -> list[dict[str, Any]]:
+    """Rows of the table: finalists by their quality on *selection*."""
+    ranked = sorted(findings.finalists, key=lambda each: (-each.quality, *each.cost_key))
+    found = []
+    for each in ranked:
+        before = session.study.find("search", each.hash)
+        found.append({"system": each, "search": before.quality if before else None, "won": each.hash == findings.winner.hash})
+    return found
+
+
+def _title(measured: Measurement, cost: str) -> str:
+    return f"{measured.name}: {_percent(measured.quality)} at {cost} a question, {measured.calls:.3g} calls"
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f} %"
+
+
+def _money(value: float | None) -> str:
+    return "unknown" if value is None else charts.money(value)
