@@ -42,7 +42,7 @@ _ALIASES = {
 }
 _RENAMED: Mapping[str, str] = MappingProxyType({alias: name for name, many in _ALIASES.items() for alias in many})
 _DEGREES = re.compile(r"\^(?:\{\\circ\}|\\circ(?![A-Za-z]))|°")
-_NAMED = re.compile(r"(?:[A-Za-z]|\\[a-z]+)(?:\([A-Za-z]\)|_[0-9])?\s?=(?!=)\s?([^=]+)")
+_NAMED = re.compile(r"(?:[A-Za-z]|\\[a-z]+)(?:\([A-Za-z]\)|_\{[0-9]\})?\s?=(?!=)\s?([^=]+)")
 _MEMBER = re.compile(r"[A-Za-z]\\in(?![A-Za-z])")
 _LISTED = re.compile(r",?\s?\\(?:text|mbox|mathrm|textrm)\s?\{\s?(?:and|or)\s?\}")
 _LETTER = re.compile(r"\(([A-Z])\)")
@@ -50,7 +50,7 @@ _BARE_ARGUMENTS = re.compile(
     r"\\frac(?=[^{\s])(\d|[A-Za-z])(\d|[A-Za-z]|\{[^{}]{0,300}\})|\\frac(\{[^{}]{0,300}\})(\d|[A-Za-z])(?![{])"
 )
 _BARE_ROOT = re.compile(r"\\sqrt(\d|[A-Za-z])")
-_BARE_SCRIPT = re.compile(r"([\^_])\{([0-9A-Za-z])\}")
+_BARE_SCRIPT = re.compile(r"([\^_])\s{0,3}([0-9]+|[A-Za-z])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +97,7 @@ def normalise(content: str) -> str | None:
     if worded:
         return _words(worded[1])
     source = _LISTED.sub(",", _DEGREES.sub("", source))
+    source = _BARE_SCRIPT.sub(r"\1{\2}", source)  # before spaces go: `x^2 3` and `x^{23}` must not meet
     source = _TEXT.sub(r"\1", _UNIT.sub("", source))
     levelled = _arguments(_spaced(source).rstrip(".,;"))
     named = _NAMED.fullmatch(levelled)
@@ -126,9 +127,9 @@ def _spaced(source: str) -> str:
 
 
 def _arguments(source: str) -> str:
-    r"""Arguments in braces where LaTeX lets them be bare (`\frac12`, `\sqrt2`); one-character scripts bare."""
+    r"""Arguments in braces where LaTeX lets them be bare (`\frac12`, `\sqrt2`)."""
     braced = _BARE_ARGUMENTS.sub(_with_braces, source)
-    return _BARE_SCRIPT.sub(r"\1\2", _BARE_ROOT.sub(r"\\sqrt{\1}", braced))
+    return _BARE_ROOT.sub(r"\\sqrt{\1}", braced)
 
 
 def _with_braces(match: re.Match[str]) -> str:

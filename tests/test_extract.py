@@ -125,9 +125,11 @@ def test_every_extractor_takes_any_text(anything: str) -> None:
         (r"\boxed{\text{(E)}}", "E"),
         (r"\boxed{\text{No solution}}", "no solution"),
         (r"\boxed{2\sin x}", r"2\sin x"),
-        (r"\boxed{a_{1}^{2}}", "a_1^2"),
+        (r"\boxed{a_{1}^{2}}", "a_{1}^{2}"),
         (r"\boxed{x \in [1, 2]}", "[1,2]"),
-        (r"first \boxed{1}, last \boxed{2^{3^{4}}}", "2^{3^4}"),
+        (r"first \boxed{1}, last \boxed{2^{3^{4}}}", "2^{3^{4}}"),
+        (r"\boxed{x^2 3}", "x^{2}3"),
+        (r"\boxed{x^{23}}", "x^{23}"),
         (r"\boxed{7} and then \boxed{\frac{1}{", "7"),
         (r"\boxed 25", "25"),
         (r"The answer is $\sqrt{2}$, as said in $1$.", r"\sqrt{2}"),
@@ -212,7 +214,7 @@ _ADVERSARIAL = {
 @pytest.mark.parametrize("name", _ADVERSARIAL)
 def test_a_megabyte_of_anything_is_read(name: str) -> None:
     """Each pattern is linear: a quadratic one would need hours here and the test would never end."""
-    for read in EXTRACTORS.values():
+    for read in set(EXTRACTORS.values()):
         read(_ADVERSARIAL[name])
 
 

@@ -18,8 +18,8 @@ class Outcome:
 
     question_id: str
     score: Score
-    """A run that gave no answer scores 0, with the cause: who asks such a system gets nothing. `value` None = the scorer
-    failed."""
+    """A run that gave no answer scores 0, with the cause: who asks such a system gets nothing. A `value` of None means
+    that the scorer failed."""
     list_usage: Usage = Usage()
     """What it would have cost with no cache."""
     spend: Usage = Usage()

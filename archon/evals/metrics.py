@@ -16,8 +16,9 @@ from typing import NamedTuple
 from archon.evals.student import student_quantile
 
 USUAL_DISCORDANCE = 0.3
-"""Share of questions on which exactly one of two systems is right, assumed before anything was measured. Between settings
-of seven models on GSM8K whose accuracies lie within ten points, its median is 0.18 and nine in ten stay below 0.32."""
+"""Share of questions on which exactly one of two systems is right, assumed before anything was measured. Between
+settings of seven models on GSM8K whose accuracies lie within ten points, its median is 0.18 and nine in ten stay below
+0.32."""
 
 
 class Interval(NamedTuple):
@@ -110,7 +111,7 @@ def mcnemar(first_only: int, second_only: int) -> float:
     for k in range(1, fewer + 1):
         term = term * (n - k + 1) // k
         tail += term
-    return min(1.0, 2 * tail / 2**n)
+    return min(1.0, 2 * tail / (1 << n))
 
 
 def smallest_detectable(
@@ -158,9 +159,11 @@ def _bounded(differences: Sequence[float], level: float = 0.95) -> Interval:
 
 
 def _phi(both: int, only_first: int, only_second: int, neither: int) -> float:
-    """Correlation of the 2 × 2 table; 0 where a margin is empty."""
+    """Correlation of the 2 × 2 table, a positive one corrected for continuity; 0 where a margin is empty."""
     margins = (both + only_first) * (only_second + neither) * (both + only_second) * (only_first + neither)
-    return (both * neither - only_first * only_second) / math.sqrt(margins) if margins else 0.0
+    cross = both * neither - only_first * only_second
+    corrected = max(0.0, cross - (both + only_first + only_second + neither) / 2) if cross > 0 else cross
+    return corrected / math.sqrt(margins) if margins else 0.0
 
 
 def _joined(one: float, two: float, phi: float) -> float:

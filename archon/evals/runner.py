@@ -3,7 +3,8 @@
 What happens to a question:
     - the run gives an answer: it is scored; where the scorer fails, the value is None and the cause is its explanation;
     - the run gives none (RunError): it scores 0 with the cause, because who asks such a system gets nothing;
-    - the budget refuses: no further question is begun, those under way end, and what was done is returned;
+    - the budget refuses or its time is over: no further question is begun, those under way end, and what was
+      done is returned;
     - the user's set-up is wrong (ConfigError, a refused key) or there is a bug: all stops and the error is raised.
 Outcomes are in the order of the questions, whatever the order of arrival.
 """
@@ -11,7 +12,6 @@ Outcomes are in the order of the questions, whatever the order of arrival.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -20,7 +20,7 @@ from archon import executor
 from archon.architecture import Architecture
 from archon.budget import Budget
 from archon.context import Clients
-from archon.errors import AuthError, BudgetError, ConfigError, RunError
+from archon.errors import AuthError, BudgetError, ConfigError, DeadlineError, RunError
 from archon.evals.evaluation import Evaluation, Outcome
 from archon.executor import Result
 from archon.graph import Graph, check
@@ -74,12 +74,14 @@ async def evaluate(
         execute: what runs the architecture.
 
     Raises:
-        ConfigError: the architecture or a model is wrong, or a key is refused.
+        ConfigError: there are no questions, the architecture or a model is wrong, or a key is refused.
         CancelledError: the caller was cancelled; the runs under way are cancelled with it, and `on_result` has told
             what was done.
     """
     if concurrency < 1:
         raise ConfigError(f"concurrency must be 1 or more, got {concurrency}")
+    if not questions:
+        raise ConfigError(f"benchmark {benchmark.name!r}: no questions to ask; choose another split or a larger limit")
     graph = architecture if isinstance(architecture, Graph) else check(architecture)
 
     async def ask(question: Question) -> Result:
@@ -94,7 +96,7 @@ async def evaluate(
             sandbox=sandbox,
         )
 
-    job = _Job(benchmark, questions, ask, on_result, budget)
+    job = _Job(benchmark, questions, ask, on_result)
     await job.run(concurrency)
     return Evaluation(job.in_order(), len(questions), job.stopped)
 
@@ -105,7 +107,6 @@ class _Job:
     questions: Sequence[Question]
     ask: Callable[[Question], Awaitable[Result]]
     on_result: OnResult | None
-    budget: Budget | None
     done: dict[int, Outcome] = field(default_factory=dict)
     stopped: str | None = None
 
@@ -128,7 +129,7 @@ class _Job:
         for index, question in queue:
             try:
                 outcome = await self._outcome(question)
-            except BudgetError as refusal:
+            except (BudgetError, DeadlineError) as refusal:
                 self.stopped = self.stopped or str(refusal)
                 return
             self.done[index] = outcome
@@ -157,20 +158,19 @@ class _Job:
     async def _scored(self, question: Question, result: Result) -> Score:
         try:
             return await self.benchmark.scorer.score(question, result.completion, None)
-        except (BudgetError, ConfigError):
+        except (BudgetError, DeadlineError, ConfigError):
             raise
         except Exception as error:  # a scorer may be anybody's: its failure says nothing about the answer
             return Score(None, explanation=f"the scorer failed: {type(error).__name__}: {error}")
 
-    def _raise_if_hopeless(self, error: RunError) -> None:
+    @staticmethod
+    def _raise_if_hopeless(error: RunError) -> None:
         """Raises what would meet every further question as well: a refused key, a budget that is over."""
         for cause in _causes(error):
             if isinstance(cause, (AuthError, ConfigError)):
                 raise ConfigError(str(error)) from error
-            if isinstance(cause, BudgetError):
+            if isinstance(cause, (BudgetError, DeadlineError)):
                 raise cause
-        if self.budget and self.budget.deadline is not None and time.monotonic() >= self.budget.deadline:
-            raise BudgetError("the budget's time is over") from error
 
 
 def _failed(question: Question, error: RunError) -> Outcome:

@@ -95,8 +95,8 @@ def _same_relation(operator: str, first: Any, second: Any) -> bool:
 
 def _zero(difference: Any, scale: Any) -> bool:
     """Whether `difference` is 0; `scale` says how large rounding may be."""
-    if difference == 0:
-        return True
+    if difference.is_Rational:
+        return bool(difference == 0)
     if difference.is_number and not difference.is_finite:
         return False
     symbols = sorted(difference.free_symbols | scale.free_symbols, key=str)

@@ -118,9 +118,9 @@ def _raised(base: Expr, exponent: Expr) -> Expr:
 
 
 def _too_large(base: Expr, exponent: Expr) -> bool:
-    if not (exponent.is_real and exponent.is_finite):
+    if not exponent.is_finite:
         return True
-    if base.is_Rational:
+    if base.is_Rational and exponent.is_Rational:
         return bool(max(base.p.bit_length(), base.q.bit_length()) * abs(exponent) > MOST_BITS)
     return bool(abs(exponent) > LARGEST)
 

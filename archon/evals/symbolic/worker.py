@@ -39,8 +39,8 @@ class SymbolicWorker:
     """
 
     def __init__(self, engine: str = "sympy", timeout: float = 10.0) -> None:
-        self._engine = engine
-        self._timeout = timeout
+        self.engine = engine
+        self.timeout = timeout
         self._held = _Held(json.dumps({"reference": "1", "answer": "1", "engine": engine}))
         weakref.finalize(self, self._held.stop)
 
@@ -51,14 +51,19 @@ class SymbolicWorker:
             UnreadableError: one is not mathematics of a known form.
             ComparisonError: no verdict in time, or the child failed.
         """
-        asked = json.dumps({"reference": reference, "answer": answer, "engine": self._engine})
+        asked = json.dumps({"reference": reference, "answer": answer, "engine": self.engine})
         loop = asyncio.get_running_loop()
-        reply = await loop.run_in_executor(self._held.thread, self._held.ask, asked, self._timeout)
+        reply = await loop.run_in_executor(self._held.thread, self._held.ask, asked, self.timeout)
         if "unreadable" in reply:
             raise UnreadableError(reply["unreadable"])
         if "failed" in reply:
             raise ComparisonError(reply["failed"])
         return bool(reply["equal"])
+
+    @property
+    def process_id(self) -> int | None:
+        """The child's; None where none runs."""
+        return self._held.process_id
 
     def close(self) -> None:
         """Ends the child. Idempotent; a later comparison starts another."""
@@ -72,6 +77,10 @@ class _Held:
         self._warm_up = warm_up
         self.thread = ThreadPoolExecutor(1, "archon-symbolic")
         self._child: subprocess.Popen[str] | None = None
+
+    @property
+    def process_id(self) -> int | None:
+        return self._child.pid if self._child else None
 
     def ask(self, line: str, timeout: float) -> dict[str, Any]:
         """One question, one reply; the child is killed if it takes longer than `timeout`."""
@@ -116,8 +125,12 @@ class _Held:
         child.communicate()
 
 
+def child_environment() -> dict[str, str]:
+    """The variables the child gets: what a Python process needs and nothing else."""
+    return {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+
+
 def _start() -> subprocess.Popen[str]:
-    environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
     return subprocess.Popen(
         [sys.executable, "-c", _PROGRAM, json.dumps(sys.path)],
         stdin=subprocess.PIPE,
@@ -125,5 +138,5 @@ def _start() -> subprocess.Popen[str]:
         stderr=subprocess.DEVNULL,
         text=True,
         encoding="utf-8",
-        env=environment,
+        env=child_environment(),
     )
