@@ -56,8 +56,9 @@ class CanonicalNode:
 
     @property
     def samples(self) -> int:
-        """How many draws of one request it makes."""
-        return int(self.arguments.get("samples", 1)) if self.layer.traits.draws else 1
+        """How many draws of one request it may make: the sample indices it takes for itself."""
+        samples = self.arguments.get("samples", 1)
+        return samples if isinstance(samples, int) else 1
 
     @property
     def request_key(self) -> str:

@@ -18,18 +18,22 @@ if TYPE_CHECKING:
 
 
 def search(
-    space: Annotated[str, typer.Argument(help="Name of a shipped space (archon space show lists none? see README), or a file.")],
+    space: Annotated[str, typer.Argument(help="zoo, archon-paper, self-moa, openai-compatible, skip, or a YAML file.")],
     benchmark_name: Annotated[str, typer.Option("--benchmark", help="ledger, gsm8k, math, jsonl, or a dotted path.")],
     data: Annotated[Path | None, typer.Option("--data", help="The benchmark's file, where it reads one.")] = None,
     option: Annotated[list[str] | None, typer.Option("-o", help="Benchmark option key=value; repeatable.")] = None,
     trials: Annotated[int, typer.Option(min=1, help="Systems of the space to measure.")] = 40,
-    max_calls: Annotated[int | None, typer.Option(min=1, help="Most calls while searching; cache hits are free.")] = None,
+    max_calls: Annotated[
+        int | None, typer.Option(min=1, help="Most calls while searching; cache hits are free.")
+    ] = None,
     max_usd: Annotated[float | None, typer.Option(min=0, help="Most US dollars while searching.")] = None,
     confirm_calls: Annotated[int | None, typer.Option(min=1, help="Most calls while confirming.")] = None,
     confirm_usd: Annotated[float | None, typer.Option(min=0, help="Most US dollars while confirming.")] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same search.")] = 0,
     sampler: Annotated[str, typer.Option(help="tpe, random, gp, nsga2, grid, local.")] = "tpe",
-    out: Annotated[Path | None, typer.Option("--out", help="Folder of the study; default: runs/SPACE-BENCHMARK.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder of the study; default: runs/SPACE-BENCHMARK.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the study in the folder.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would cost and could detect.")] = False,
     models: Annotated[Path | None, typer.Option("--models", help="YAML file with rows of the model table.")] = None,
@@ -106,9 +110,8 @@ def _value(text: str) -> int | float | str:
 
 def _searched(settings: SearchSettings, console: Console) -> SearchResult:
     """Runs the search behind a progress bar; Ctrl-C leaves a study that --resume continues."""
-    from rich.progress import BarColumn, MofNCompleteColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bar
-    from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
     from archon.search.study import search as run_search
 
@@ -130,7 +133,9 @@ def _searched(settings: SearchSettings, console: Console) -> SearchResult:
             return asyncio.run(run_search(settings, listener))
         except KeyboardInterrupt:
             bar.stop()
-            console.print(f"Stopped. Everything done is kept in {settings.out}; run the same command with --resume to go on.")
+            console.print(
+                f"Stopped. Everything done is kept in {settings.out}; run the same command with --resume to go on."
+            )
             raise
 
 
@@ -144,9 +149,10 @@ def _facts(progress: Progress) -> str:
 
 
 def _show_estimate(settings: SearchSettings) -> None:
+    from archon.search.describe import describe_estimate
     from archon.search.estimate import dry_run
 
-    typer.echo(str(dry_run(settings)))
+    typer.echo(describe_estimate(dry_run(settings)))
 
 
 def _show_result(result: SearchResult) -> None:
@@ -156,7 +162,11 @@ def _show_result(result: SearchResult) -> None:
 
     summary = result.summary
     rows = []
-    for title, key in (("winner", "winner"), ("best single model", "best_single"), ("equal-cost vote", "equal_cost_vote")):
+    for title, key in (
+        ("winner", "winner"),
+        ("best single model", "best_single"),
+        ("equal-cost vote", "equal_cost_vote"),
+    ):
         entry = summary[key]
         rows.append(
             (

@@ -88,6 +88,7 @@ async def run(
         raise ConfigError("the conversation is empty; give at least one message")
     graph = architecture if isinstance(architecture, Graph) else check(architecture)
     context = RunContext(clients, extraction.extractor(extractor), seed, budget, sandbox, options, sink)
+    _open_models(graph, context)
     job = _Run(graph, context, State(tuple(messages)))
     try:
         async with asyncio.timeout(deadline):
@@ -96,6 +97,16 @@ async def run(
         failures = [ArchonError(call.error or "") for call in context.trace.failures]
         raise RunError(f"no answer within the deadline of {deadline:g} s", failures, context.trace) from None
     return Result(state.candidates[0].message, state.candidates, context.trace)
+
+
+def _open_models(graph: Graph, context: RunContext) -> None:
+    """Opens every model before any call, so that a missing key or extra costs nothing."""
+    for node in graph.nodes:
+        for role in node.layer.traits.models:
+            model = node.arguments.get(role)
+            if model is not None:
+                context.client(str(model))
+                context.clients.pack(str(model))
 
 
 @dataclass(slots=True)
@@ -141,7 +152,7 @@ class _Run:
             return NodeError(node.id, "no input is left to work on")
         try:
             state = await node.layer.run(State.merged(usable) if usable else self.start, self._view(node))
-        except (BudgetError, DeadlineError):
+        except (BudgetError, ConfigError, DeadlineError):
             raise
         except NodeError as error:
             return error

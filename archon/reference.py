@@ -21,16 +21,14 @@ _RENAMED: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
         "ranker": {"top_k": "keep"},
         "unit_test_generator": {"unit_test_cap": "cap"},
-        "unit_test_evaluator": {"top_k": "keep"},
+        "unit_test_evaluator": {"top_k": "keep", "remove_unit_tests_from_prompt": "remove_tests"},
     }
 )
 """The original's keys that we call otherwise (`top_k` means sampling here)."""
 
 _COMMON = frozenset({"type", "model", "model_type"})
-_WITHOUT_EFFECT = frozenset(
-    {"top_k", "checkpoint", "no_system", "batch_num", "ranker_batch_size", "remove_unit_tests_from_prompt"}
-)
-"""Keys that change nothing: unused by the original, or about what cannot happen here (tests never enter prompts)."""
+_WITHOUT_EFFECT = frozenset({"top_k", "checkpoint", "no_system", "batch_num", "ranker_batch_size"})
+"""Keys that change nothing: the original reads them nowhere, or for its own ranking model alone."""
 
 _PROVIDERS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {

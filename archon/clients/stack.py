@@ -165,8 +165,15 @@ class ClientStack:
             self._models[model] = self._built(self.spec(model))
         return self._models[model]
 
+    @staticmethod
+    def _class(spec: ModelSpec) -> Any:
+        try:
+            return client_class(spec.client)
+        except ConfigError as error:
+            raise ConfigError(f"model {spec.id!r}: {error}") from None
+
     def _built(self, spec: ModelSpec) -> _Model:
-        cls = client_class(spec.client)
+        cls = self._class(spec)
         price = price_of(spec, self._resources)
         listed = PriceSpec(prompt=price.prompt, completion=price.completion) if price else None
         build = getattr(cls, "from_stack", None)

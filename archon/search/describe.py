@@ -21,12 +21,13 @@ def describe_estimate(estimate: Estimate) -> str:
     """What a search would take and what it could tell apart."""
     questions = ", ".join(f"{number:,} {split}" for split, number in estimate.questions.items())
     lines = [
-        f"{estimate.trials} trials on {questions} questions, at most {estimate.calls_per_question:.1f} calls a question on average",
-        f"calls   searching {estimate.search_calls:,}, confirming {estimate.confirm_calls:,} (cache hits will make it fewer)",
+        f"{estimate.trials} trials, {estimate.calls_per_question:.1f} calls a question at most on average",
+        f"questions: {questions}",
+        f"calls   searching {estimate.search_calls:,}, confirming {estimate.confirm_calls:,}; cache hits make it fewer",
         f"tokens  {estimate.tokens:,}",
         f"USD     {_dollars(estimate)}",
-        f"smallest difference that shows (80 % power, 5 % level): {_points(estimate.detectable_search)} on the search split, "
-        f"{_points(estimate.detectable_held_out)} on the held-out split",
+        "smallest difference that shows (80 % power, 5 % level): "
+        f"{_points(estimate.detectable_search)} on search, {_points(estimate.detectable_held_out)} on held_out",
     ]
     return "\n".join([*lines, *(f"assumed: {text}" for text in estimate.assumptions)])
 
