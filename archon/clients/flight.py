@@ -29,7 +29,8 @@ class Flights:
         self._under_way: dict[str, _Flight] = {}
 
     def __contains__(self, key: str) -> bool:
-        return key in self._under_way
+        flight = self._under_way.get(key)
+        return flight is not None and not flight.result.done()  # a finished one leaves the table a moment later
 
     def __len__(self) -> int:
         return len(self._under_way)
