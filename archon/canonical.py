@@ -133,7 +133,7 @@ def _merge_siblings(found: dict[str, CanonicalNode]) -> dict[str, CanonicalNode]
     while pair := _siblings(found):
         first, second = (found[node_id] for node_id in pair)
         arguments = {**first.arguments, "samples": first.samples + second.samples}
-        layer = replace(first.layer, samples=arguments["samples"])  # type: ignore[type-var, call-arg]
+        layer = replace(first.layer, samples=arguments["samples"])  # type: ignore[type-var]
         joined = CanonicalNode(f"{first.id}+{second.id}", first.name, layer, arguments, first.inputs)
         found = _renamed(found, set(pair), joined)
     return found

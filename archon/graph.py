@@ -114,7 +114,7 @@ def _check_names(architecture: Architecture) -> None:
 
 
 def _check_reach(architecture: Architecture) -> None:
-    graph = nx.DiGraph()
+    graph: nx.DiGraph[str] = nx.DiGraph()
     graph.add_nodes_from(node.id for node in architecture.nodes)
     graph.add_edges_from((source, node.id) for node in architecture.nodes for source in node.inputs)
     useful = nx.ancestors(graph, architecture.output) | {architecture.output}

@@ -8,7 +8,7 @@ the first candidate of the last layer, as the paper says (the original code drew
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -154,8 +154,7 @@ class _Reader:
 
 
 def _broken_rule(architecture: Architecture) -> tuple[str, str] | None:
-    nodes: Sequence[graph.CanonicalNode] = architecture.canonical_nodes
-    return graph.broken_rule(tuple(nodes), architecture.lift)
+    return graph.broken_rule(architecture.canonical_nodes, architecture.lift)
 
 
 def _name(raw: Mapping[str, Any]) -> str | None:
