@@ -118,7 +118,9 @@ def architecture(space: Space, chosen: Assignment, rankings: Rankings | None = N
     return blueprint(space, chosen, rankings).architecture()
 
 
-def blueprint(space: Space, chosen: Assignment, rankings: Rankings | None = None, memo: Memo | None = None) -> Blueprint:
+def blueprint(
+    space: Space, chosen: Assignment, rankings: Rankings | None = None, memo: Memo | None = None
+) -> Blueprint:
     """The realised template, its limits checked but not yet its rules. Raises Infeasible.
 
     Args:

@@ -111,7 +111,7 @@ def _difference(first: Measurement, second: Measurement) -> Difference:
         return first.evaluation.minus(second.evaluation)
     except ValueError:
         raise ConfigError(
-            f"no held-out question could be scored for both {first.name!r} and {second.name!r}: the benchmark's scorer fails"
+            f"no held-out question could be scored for both {first.name!r} and {second.name!r}; the scorer fails"
         ) from None
 
 

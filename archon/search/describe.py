@@ -1,64 +1,97 @@
-"""A space and an estimate in words, for the command line."""
+"""Spaces and estimates in words, for the terminal."""
 
 from __future__ import annotations
 
-from archon.search.enumeration import SpaceCount, count
+import textwrap
+from collections.abc import Iterator
+
+from archon.search.charts import money
+from archon.search.enumeration import FamilyCount, SpaceCount, count
 from archon.search.estimate import Estimate
-from archon.search.space import Space
+from archon.search.loading import models_of
+from archon.search.space import Space, tops
 
 
 def describe(space: Space) -> str:
-    """What a space holds, how many systems, and how the number comes about."""
-    counted = count(space)
-    lines = [f"{space.name}: {space.about}".rstrip(": "), ""]
-    for family, size in zip(space.families, counted.families, strict=True):
-        lines.append(size.derivation + (f"  – {family.about}" if family.about else ""))
-        lines += [f"    − {number:,} {reason}" for reason, number in size.excluded.items()]
-    return "\n".join([*lines, "", *_total(counted), *_published(space, counted), *_limits(space)])
+    """What `archon space show` prints: families, limits, the count and how it comes about."""
+    found = count(space)
+    return "\n".join([*_head(space), "", *_families(space, found), "", *_total(space, found)])
+
+
+def lifted(space: Space) -> str | None:
+    """The warning about construction rules that do not hold; None where all do."""
+    if not space.lift:
+        return None
+    return f"these construction rules are lifted, so the paper would not build all of it: {', '.join(space.lift)}"
 
 
 def describe_estimate(estimate: Estimate) -> str:
-    """What a search would take and what it could tell apart."""
-    questions = ", ".join(f"{number:,} {split}" for split, number in estimate.questions.items())
+    """What `--dry-run` prints."""
+    sizes = estimate.questions
     lines = [
-        f"{estimate.trials} trials, {estimate.calls_per_question:.1f} calls a question at most on average",
-        f"questions: {questions}",
-        f"calls   searching {estimate.search_calls:,}, confirming {estimate.confirm_calls:,}; cache hits make it fewer",
-        f"tokens  {estimate.tokens:,}",
-        f"USD     {_dollars(estimate)}",
-        "smallest difference that shows (80 % power, 5 % level): "
-        f"{_points(estimate.detectable_search)} on search, {_points(estimate.detectable_held_out)} on held_out",
+        "Nothing was called. At most, with no help from the cache:",
+        f"  searching   {estimate.search_calls:>12,} calls   ({estimate.trials} systems and the baselines on "
+        f"{sizes['search']} questions, {estimate.calls_per_question:.1f} calls a question)",
+        f"  confirming  {estimate.confirm_calls:>12,} calls   (finalists on {sizes['selection']} questions, winner and "
+        f"baselines on {sizes['held_out']})",
+        f"  tokens      {estimate.tokens:>12,}",
+        f"  cost        {_cost(estimate):>12}",
+        "",
+        _detectable("search", sizes["search"], estimate.detectable_search),
+        _detectable("held-out", sizes["held_out"], estimate.detectable_held_out),
+        "",
+        "Assumed: " + "; ".join(estimate.assumptions) + ".",
     ]
-    return "\n".join([*lines, *(f"assumed: {text}" for text in estimate.assumptions)])
+    return "\n".join(textwrap.fill(line, 118, subsequent_indent="    ") if len(line) > 118 else line for line in lines)
 
 
-def _total(counted: SpaceCount) -> list[str]:
-    lines = [f"{counted.assignments:,} assignments, {counted.feasible:,} of them feasible"]
-    if counted.duplicates:
-        found = "" if counted.exact else " at least"
-        lines.append(f"−{found} {counted.duplicates:,} that make a system another assignment makes too")
-    return [*lines, f"= {counted.distinct:,} different systems"]
+def _head(space: Space) -> Iterator[str]:
+    yield f"{space.name}: {space.about}" if space.about else space.name
+    yield f"models: {', '.join(models_of(space))}"
+    limits = {"calls a question": space.limits.calls, "candidates into a layer": space.limits.candidates}
+    shown = [f"at most {value} {what}" for what, value in limits.items() if value is not None]
+    yield f"limits: {', '.join(shown) or 'none'}"
+    warning = lifted(space)
+    if warning:
+        yield f"warning: {warning}"
+    if any(tops(family) for family in space.families):
+        yield "top models are taken from power rankings, which the search measures first"
 
 
-def _published(space: Space, counted: SpaceCount) -> list[str]:
-    if space.published is None:
-        return []
-    known = space.published
-    return ["", f"published: {known.count:,} ({known.source}); here {counted.distinct:,}. {known.why}"]
+def _families(space: Space, found: SpaceCount) -> Iterator[str]:
+    for family, counted in zip(space.families, found.families, strict=True):
+        if family.about:
+            yield f"{family.name} - {family.about}"
+        yield from _family(counted)
 
 
-def _limits(space: Space) -> list[str]:
-    limits = [f"at most {space.limits.calls} calls"] if space.limits.calls else []
-    limits += [f"at most {space.limits.candidates} candidates into any layer"] if space.limits.candidates else []
-    lifted = [f"lifted rules: {', '.join(space.lift)}"] if space.lift else []
-    return (["", "limits a question: " + ", ".join(limits)] if limits else []) + lifted
+def _family(counted: FamilyCount) -> Iterator[str]:
+    yield f"  {counted.derivation}"
+    for reason, number in counted.excluded.items():
+        yield f"  - {number:,}: {reason}"
+    yield f"  = {counted.feasible:,} feasible"
 
 
-def _dollars(estimate: Estimate) -> str:
-    if estimate.usd is not None:
-        return f"{estimate.usd:.4f}"
-    return f"unknown: no price for {', '.join(estimate.unpriced)}; add `price:` to the model table"
+def _total(space: Space, found: SpaceCount) -> Iterator[str]:
+    yield f"{found.assignments:,} assignments, {found.feasible:,} feasible"
+    if found.duplicates:
+        yield f"- {found.duplicates:,} that spell a system another one spells too"
+    how = "canonical hash" if found.exact else "node by node"
+    yield f"= {found.distinct:,} different systems (compared by {how})"
+    if space.published:
+        yield ""
+        yield f"published: {space.published.count:,} ({space.published.source})"
+        yield from textwrap.wrap(space.published.why, 110)
 
 
-def _points(difference: float | None) -> str:
-    return "none at all" if difference is None else f"{100 * difference:.1f} points"
+def _cost(estimate: Estimate) -> str:
+    if estimate.usd is None:
+        return f"unknown: no price for {', '.join(estimate.unpriced)}"
+    return money(estimate.usd) if estimate.usd < 1 else f"${estimate.usd:,.2f}"
+
+
+def _detectable(split: str, questions: int, difference: float | None) -> str:
+    if difference is None:
+        return f"{questions} {split} questions cannot show any difference; take more."
+    shown = f"{questions} {split} questions show a difference of {100 * difference:.1f} points or more"
+    return f"{shown} (paired, 95 % level, 80 % power)."

@@ -1,4 +1,4 @@
-"""A space counts and enumerates itself: every assignment lazily, what is excluded and why, how the number comes about."""
+"""A space counts and enumerates itself: every assignment lazily, what is excluded and why, where the number is from."""
 
 from __future__ import annotations
 
@@ -143,9 +143,7 @@ def _broken(made: Blueprint) -> str | None:
     return None
 
 
-def _completed(
-    family: Family, chosen: dict[str, Value], left: list[tuple[str, Choice]]
-) -> Iterator[dict[str, Value]]:
+def _completed(family: Family, chosen: dict[str, Value], left: list[tuple[str, Choice]]) -> Iterator[dict[str, Value]]:
     if not left:
         yield chosen
         return
@@ -165,5 +163,15 @@ def _factors(family: Family) -> Iterator[tuple[str, int]]:
         joined = {key: value for group in tied for key, value in group.items()} | {name: choice}
         groups = [group for group in groups if group not in tied] + [joined]
     for group in groups:
-        number = sum(1 for _ in _completed(family, {FAMILY: family.name}, list(group.items())))
-        yield ", ".join(group), number
+        yield _group(family, group)
+
+
+def _group(family: Family, group: Mapping[str, Choice]) -> tuple[str, int]:
+    """A group's names and number; for tied choices, how the number divides by the first one's value."""
+    made = list(_completed(family, {FAMILY: family.name}, list(group.items())))
+    first = next(iter(group))
+    if len(group) == 1:
+        return first, len(made)
+    parts = Counter(chosen[first] for chosen in made)
+    shown = ", ".join(f"{number} with {first} {value}" for value, number in parts.items())
+    return f"{', '.join(group)}: {shown}", len(made)

@@ -1,7 +1,7 @@
 """The dry run: what a search will call and cost at most, and how small a difference its questions can show.
 
-Calls are those the systems plan in the normal case, with nothing shared between systems; the cache makes the real number smaller, often by
-far. Tokens are a guess from the length of the questions; it says so.
+Calls are those the systems plan in the normal case, with nothing shared between systems; the cache makes the real
+number smaller, often by far. Tokens are a guess from the length of the questions; it says so.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Estimate:
 def dry_run(settings: SearchSettings) -> Estimate:
     """Estimates a search without calling anything. Raises ConfigError when no system of the space is feasible."""
     space, benchmark = settings.space, settings.benchmark
-    sizes = {split: len(benchmark.questions(split)) for split in ("search", "selection", "held_out")}  # type: ignore[arg-type]
+    sizes = {split: len(benchmark.questions(split)) for split in ("search", "selection", "held_out")}
     drafts = _sample(settings)
     per_system = fmean(draft.calls for draft in drafts)
     alone = len(singles(space))
@@ -104,7 +104,9 @@ def _sample(settings: SearchSettings) -> list[Blueprint]:
         except Infeasible:
             continue
     if not found:
-        raise ConfigError(f"space {settings.space.name!r}: no system is within its limits; `archon space show` says why")
+        raise ConfigError(
+            f"space {settings.space.name!r}: no system is within its limits; `archon space show` says why"
+        )
     return found
 
 
@@ -131,5 +133,3 @@ def _usd_per_call(table: ModelTable, tokens: tuple[int, int]) -> tuple[float | N
     if unpriced:
         return None, unpriced
     return fmean(price.cost(*tokens) for price in prices.values() if price), ()
-
-

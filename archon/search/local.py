@@ -1,8 +1,8 @@
 """Local search: propose a small change to one of the best systems so far.
 
-A parent is drawn by its rank (exponentially, so the best few are favoured and the rest not excluded), and one choice of
-it is changed: a set of models gains, loses or swaps one member, a number moves or jumps, a word becomes another. Choices
-that hang on the changed one are kept where they still apply and drawn where they are new. It needs no surrogate model,
+A parent is drawn by its rank (exponentially, so the best few are favoured and the rest not excluded), and one choice
+of it is changed: a set of models gains, loses or swaps one member, a number moves or jumps, a word becomes another.
+Choices that hang on the changed one are kept where they still apply and drawn where they are new. It needs no surrogate model,
 proposes no set that is too large, and on sets of models it beats TPE at equal evaluations.
 """
 
@@ -84,7 +84,8 @@ class LocalSampler:
 def _sets_beside(choice: SubsetOf, members: tuple[str, ...]) -> list[tuple[str, ...]]:
     """Every allowed set that gains, loses or swaps one member."""
     others = [model for model in choice.subset_of if model not in members]
-    changes = [(None, new) for new in others] + [(old, None) for old in members]
+    changes: list[tuple[str | None, str | None]] = [(None, new) for new in others]
+    changes += [(old, None) for old in members]
     changes += [(old, new) for old in members for new in others]
     found = []
     for old, new in changes:

@@ -13,7 +13,9 @@ def objective(measured: Measurement, cost_weight: float) -> float:
     if not cost_weight:
         return measured.quality
     if measured.usd is None:
-        raise ConfigError(f"a cost weight needs prices, and {measured.name!r} has none; add `price` to its models' rows")
+        raise ConfigError(
+            f"a cost weight needs prices, and {measured.name!r} has none; add `price` to its models' rows"
+        )
     return measured.quality - cost_weight * measured.usd
 
 

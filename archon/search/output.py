@@ -50,7 +50,7 @@ def summarise(session: Session, findings: Findings) -> dict[str, Any]:
         "trials": sum(1 for _ in study.of("search")),
         "calls": {"search": searching, "confirm": int(confirming)},
         "cache_hits": sum(each.evaluation.cached_calls for each in study.order),
-        "questions": {split: len(benchmark.questions(split)) for split in ("search", "selection", "held_out")},  # type: ignore[arg-type]
+        "questions": {split: len(benchmark.questions(split)) for split in ("search", "selection", "held_out")},
     }
 
 
@@ -61,7 +61,12 @@ def winner_file(session: Session, findings: Findings, summary: Mapping[str, Any]
     table: ModelTable = settings.table.only(winner.architecture.model_ids)
     benchmark = {"name": settings.benchmark.name, "hash": settings.benchmark.fingerprint(), **summary["questions"]}
     scores = {name: summary[name] for name in ("winner", "best_single", "equal_cost_vote", "difference", "verdict")}
-    search = {"space": settings.space.name, "sampler": settings.sampler, "seed": settings.seed, "trials": summary["trials"]}
+    search = {
+        "space": settings.space.name,
+        "sampler": settings.sampler,
+        "seed": settings.seed,
+        "trials": summary["trials"],
+    }
     facts = {"benchmark": benchmark, "scores": scores, "search": search}
     return SystemFile(named, table, settings.benchmark.extractor, settings.seed, facts)
 
@@ -107,7 +112,7 @@ def _difference(difference: Difference) -> dict[str, Any]:
 
 
 def _row(session: Session, rank: int, measured: Measurement, on_front: bool) -> dict[str, Any]:
-    later = {split: session.study.find(split, measured.hash) for split in ("selection", "held_out")}  # type: ignore[arg-type]
+    later = {split: session.study.find(split, measured.hash) for split in ("selection", "held_out")}
     interval = measured.evaluation.ci95
     quality = {split: found.evaluation.mean if found else None for split, found in later.items()}
     values = (

@@ -1,7 +1,8 @@
 """The two power rankings of the Archon paper (arXiv 2409.15254, section 3.3): best generators and best fusers.
 
 Generators are ranked by what each reaches alone, sampled; fusers by what each makes of one and the same ensemble, one
-answer of every generator (the best ten at most). The best generator is often not the best fuser. Both are measured on the search split.
+answer of every generator (the best ten at most). The best generator is often not the best fuser. Both are measured on
+the search split.
 """
 
 from __future__ import annotations

@@ -32,7 +32,9 @@ class Point:
     title: str
 
 
-def report_html(session: Session, findings: Findings, summary: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
+def report_html(
+    session: Session, findings: Findings, summary: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
+) -> str:
     """The page."""
     from jinja2 import Environment, StrictUndefined
 
@@ -88,8 +90,7 @@ def kind(measured: Measurement, findings: Findings) -> str:
     """How a system is marked."""
     if measured.hash == findings.winner.hash:
         return "winner"
-    nodes = measured.architecture.nodes
-    if len(nodes) == 1 and nodes[0].layer == "generator":
+    if any(measured.hash == single.hash for single in findings.singles):
         return "single"
     return "vote" if measured.phase == "baselines" else "system"
 
@@ -104,7 +105,9 @@ def _curve(session: Session, measured: Sequence[Measurement]) -> dict[str, Any]:
     y = charts.Axis(low - pad, high + pad, charts.HEIGHT - charts.BOTTOM, charts.TOP)
     before = sum(each.phase != "search" for each in measured)
     return {
-        "points": [Point(x.at(n), y.at(v), "system", m.name) for n, (v, m) in enumerate(zip(values, measured, strict=True), 1)],
+        "points": [
+            Point(x.at(n), y.at(v), "system", m.name) for n, (v, m) in enumerate(zip(values, measured, strict=True), 1)
+        ],
         "path": charts.steps_path([(x.at(n), y.at(v)) for n, v in enumerate(best, 1)]),
         "x": [tick for tick in x.ticks(charts.number) if "." not in tick.label],
         "y": y.ticks(charts.percent),
@@ -114,7 +117,11 @@ def _curve(session: Session, measured: Sequence[Measurement]) -> dict[str, Any]:
 
 def _compared(findings: Findings) -> list[dict[str, Any]]:
     """The three systems of the held-out split, with their intervals as bars."""
-    three = [("Winner", findings.winner), ("Best single model", findings.best_single), ("Equal-cost vote", findings.equal_cost_vote)]
+    three = [
+        ("Winner", findings.winner),
+        ("Best single model", findings.best_single),
+        ("Equal-cost vote", findings.equal_cost_vote),
+    ]
     bounds = [value for _, each in three for value in (each.evaluation.ci95 or (0.0, 1.0))]
     low, high = max(0.0, min(bounds) - 0.02), min(1.0, max(bounds) + 0.02)
     axis = charts.Axis(low, high, 0.0, 100.0)
@@ -140,7 +147,9 @@ def _finalists(session: Session, findings: Findings) -> list[dict[str, Any]]:
     found = []
     for each in ranked:
         before = session.study.find("search", each.hash)
-        found.append({"system": each, "search": before.quality if before else None, "won": each.hash == findings.winner.hash})
+        found.append(
+            {"system": each, "search": before.quality if before else None, "won": each.hash == findings.winner.hash}
+        )
     return found
 
 

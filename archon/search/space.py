@@ -100,7 +100,9 @@ class SubsetOf(_Strict):
         if len(set(self.subset_of)) < len(self.subset_of):
             raise ValueError("subset_of names a model twice")
         if not self.at_least <= self.most <= len(self.subset_of):
-            raise ValueError(f"at_least <= at_most <= {len(self.subset_of)} must hold, got {self.at_least}, {self.most}")
+            raise ValueError(
+                f"at_least <= at_most <= {len(self.subset_of)} must hold, got {self.at_least}, {self.most}"
+            )
         return self
 
     @property
@@ -177,7 +179,9 @@ class Family(_Strict):
         for stage in self.stages:
             for name in references(stage):
                 if name not in self.choices:
-                    raise ValueError(f"stage {stage.id or stage.layer!r} uses ${name}, which is no choice; {_known(self)}")
+                    raise ValueError(
+                        f"stage {stage.id or stage.layer!r} uses ${name}, which is no choice; {_known(self)}"
+                    )
         return self
 
 
@@ -209,7 +213,7 @@ class Space(_Strict):
     rankings: Mapping[Ranking, tuple[str, ...]] = Field(default_factory=dict)
     """Models that a `top` chooses from, in the order that holds until it is measured."""
     singles: tuple[str, ...] | None = None
-    """Models measured alone, greedy and sampled, for comparison; None = every model that answers questions in a family."""
+    """Models measured alone, greedy and sampled, for comparison; None = every model of a first stage."""
     temperature: Temperature = 0.7
     """Of the sampled single models and of the votes they are compared with."""
     limits: SpaceLimits = SpaceLimits()
@@ -226,7 +230,9 @@ class Space(_Strict):
         for family in self.families:
             for top in tops(family):
                 if not self.rankings.get(top.by):
-                    raise ValueError(f"family {family.name!r} uses the ranking of {top.by}; list its models in `rankings`")
+                    raise ValueError(
+                        f"family {family.name!r} uses the ranking of {top.by}; list its models in `rankings`"
+                    )
         return self
 
     def family(self, name: str) -> Family:
@@ -256,7 +262,9 @@ def tops(family: Family) -> list[Top]:
 
 def stage_ids(family: Family) -> list[str]:
     """Every stage's id, given or made."""
-    return [stage.id or f"{stage.layer.rpartition(':')[2].lower()}_{index}" for index, stage in enumerate(family.stages)]
+    return [
+        stage.id or f"{stage.layer.rpartition(':')[2].lower()}_{index}" for index, stage in enumerate(family.stages)
+    ]
 
 
 def _known(family: Family) -> str:
@@ -268,7 +276,9 @@ def _check_when(family: Family) -> None:
     for name, choice in family.choices.items():
         for other, values in choice.when.items():
             if other not in earlier:
-                raise ValueError(f"choice {name!r} depends on {other!r}, which is no choice before it; {_known(family)}")
+                raise ValueError(
+                    f"choice {name!r} depends on {other!r}, which is no choice before it; {_known(family)}"
+                )
             possible = family.choices[other].values
             if any(value not in possible for value in values):
                 raise ValueError(f"choice {name!r}: {other!r} is never one of {list(values)}")
@@ -282,4 +292,6 @@ def _check_inputs(family: Family) -> None:
     for index, stage in enumerate(family.stages):
         for source in stage.inputs or ():
             if source not in ids[:index]:
-                raise ValueError(f"stage {ids[index]!r}: input {source!r} is no stage before it; known: {', '.join(ids[:index])}")
+                raise ValueError(
+                    f"stage {ids[index]!r}: input {source!r} is no stage before it; known: {', '.join(ids[:index])}"
+                )

@@ -10,7 +10,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -87,10 +87,11 @@ class Measurement:
     def from_dict(cls, raw: Mapping[str, Any]) -> Measurement:
         """Reads `to_dict`'s form. Sums per question are kept as sums: they hang on the first outcome."""
         listed, spent = Usage(**raw["list"]), Usage(**raw["spend"])
-        outcomes = [Outcome(qid, Score(value), latency=raw["latency"], error=error) for qid, value, error in raw["outcomes"]]
+        latency = raw["latency"]
+        outcomes = [Outcome(name, Score(value), latency=latency, error=error) for name, value, error in raw["outcomes"]]
         if outcomes:
-            qid, value, error = raw["outcomes"][0]
-            outcomes[0] = Outcome(qid, Score(value), listed, spent, raw["latency"], raw["cached_calls"], error=error)
+            sums = {"list_usage": listed, "spend": spent, "cached_calls": raw["cached_calls"]}
+            outcomes[0] = replace(outcomes[0], **sums)
         chosen = {name: tuple(v) if isinstance(v, list) else v for name, v in raw["chosen"].items()}
         made = Architecture.from_dict(raw["architecture"])
         return cls(raw["phase"], raw["split"], made, raw["name"], Evaluation(tuple(outcomes), len(outcomes)), chosen)
@@ -164,7 +165,7 @@ class Study:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             os.close(self._file)
-            raise ConfigError(f"{self.out}: another search is running there; wait for it or name another folder") from None
+            raise ConfigError(f"{self.out}: another search is running there; name another folder, or wait") from None
 
     def _read(self, resume: bool) -> None:
         raw = self._path.read_bytes()
@@ -177,7 +178,9 @@ class Study:
             try:
                 self._take(json.loads(line))
             except (ValueError, KeyError, TypeError) as error:
-                raise ConfigError(f"{self._path}: line {number} cannot be read ({error}); start in a new folder") from None
+                raise ConfigError(
+                    f"{self._path}: line {number} cannot be read ({error}); name another folder"
+                ) from None
 
     def _take(self, row: dict[str, Any]) -> None:
         if "event" in row:
@@ -192,7 +195,7 @@ class Study:
     def _check(self, identity: Mapping[str, str]) -> None:
         known = self.mark("settings", version=VERSION, identity=dict(identity))
         if known["version"] != VERSION:
-            raise ConfigError(f"{self.out}: written by another version (format {known['version']}); start in a new folder")
+            raise ConfigError(f"{self.out}: made by another version (format {known['version']}); name another folder")
         changed = [name for name, value in identity.items() if known["identity"].get(name) != value]
         if changed:
             raise ConfigError(

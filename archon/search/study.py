@@ -54,7 +54,7 @@ async def search(settings: SearchSettings, progress: ProgressListener = lambda _
 def _check(settings: SearchSettings) -> None:
     """Fails before anything is spent where a split is empty or a price is missing."""
     for split in ("search", "selection", "held_out"):
-        if not settings.benchmark.questions(split):  # type: ignore[arg-type]
+        if not settings.benchmark.questions(split):
             raise ConfigError(f"benchmark {settings.benchmark.name!r}: split {split!r} has no question")
     make_sampler(settings.sampler, settings.space, settings.seed)
 
