@@ -18,13 +18,13 @@ def assisted(target: str | Path, draft: str | Path, dtype: torch.dtype = torch.f
     are."""
     from transformers import AutoModelForCausalLM
 
-    models = [
+    big, small = (
         AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True).eval()
         for folder in (target, draft)
-    ]
+    )
 
     def run(prompts: Sequence[list[int]], samplings: Sequence[Sampling]) -> list[Generation]:
-        return [_one(*models, prompt, sampling) for prompt, sampling in zip(prompts, samplings, strict=True)]
+        return [_one(big, small, prompt, sampling) for prompt, sampling in zip(prompts, samplings, strict=True)]
 
     return run
 

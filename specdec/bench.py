@@ -18,6 +18,7 @@ from specdec.bounds import Bounds, bounds
 from specdec.costs import measure
 from specdec.dataset import Text
 from specdec.decoder import Generation, SpecDecoder
+from specdec.errors import SpecDecError
 from specdec.params import Sampling
 from specdec.prompts import Prompt
 from specdec.threshold import Costs
@@ -40,6 +41,11 @@ class Plan:
     tokens: int = 128
     seed: int = 0
     systems: tuple[str, ...] = (PLAIN, *ADAPTIVE, *FIXED)
+
+    def __post_init__(self) -> None:
+        for name in ("repeats", "batch", "tokens"):
+            if getattr(self, name) < 1:
+                raise SpecDecError(f"bench: {name} must be ≥ 1; got {getattr(self, name)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +112,8 @@ def bench(
 
     foreign: systems that are not ours, by name (Hugging Face's assisted generation).
     """
+    if not prompts:
+        raise SpecDecError("a bench needs at least one prompt")
     ids = [pair.encode(prompt) for prompt in prompts]
     return [_at(pair, ids, plan, temperature, foreign or {}, say) for temperature in plan.temperatures]
 

@@ -43,12 +43,15 @@ def bounds(pair: SpecDecoder, texts: Sequence[Text], costs: Costs, seed: int = 0
     )
     windows = true_windows(rolled)
     rejection = 1.0 - float(rolled.overlap[rolled.place == 1].mean())
-    return Bounds(rejection, oracle(rejection, costs), derive(windows, costs, drafted=drafted_by_seer).rate)
+    informed = derive(windows, costs, drafted=drafted_by_seer).rate
+    return Bounds(rejection, oracle(rejection, costs), max(1.0, informed))
 
 
 def oracle(rejection: float, costs: Costs) -> float:
-    """1/(v·(1 + o) + (c + c_v)·(1 − v)): one verification for each rejection, one draft for each token that stands."""
-    return 1.0 / (rejection * (1.0 + costs.overhead) + (1.0 - rejection) * (costs.draft + costs.verify))
+    """1/(v·(1 + o) + (c + c_v)·(1 − v)): one verification for each rejection, one draft for each token that stands. Not
+    below 1: who knows everything also knows when not to draft."""
+    spent = rejection * (1.0 + costs.overhead) + (1.0 - rejection) * (costs.draft + costs.verify)
+    return max(1.0, 1.0 / spent)
 
 
 def true_windows(rolled: Examples) -> list[Window]:

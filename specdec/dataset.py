@@ -113,7 +113,7 @@ class _Group:
             for _ in texts:
                 cache.add_row()
         self._rows = [
-            _Rollout(text, text.prompt + chooser.randrange(horizon), SeededDraws(chooser.getrandbits(62)), [])
+            _Rollout(text, text.prompt + _first(text, horizon, chooser), SeededDraws(chooser.getrandbits(62)), [])
             for text in texts
         ]
         self._warper = Warper([text.sampling for text in texts], target.dtype, target.device)
@@ -187,6 +187,12 @@ class _Group:
             window=torch.arange(number, number + len(active), device=p.device)[kept],
             place=torch.full((int(kept.sum()),), place, device=p.device),
         )
+
+
+def _first(text: Text, horizon: int, chooser: random.Random) -> int:
+    """Where in the continuation to begin: anywhere in the first `horizon` tokens, so that every place has its turn as a
+    round's first; in a shorter text anywhere in it, so that it is not passed over."""
+    return chooser.randrange(max(1, min(horizon, len(text.tokens) - text.prompt)))
 
 
 @dataclass(frozen=True, slots=True)

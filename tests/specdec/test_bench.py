@@ -62,6 +62,7 @@ def test_foreign_systems_are_timed_and_not_counted() -> None:
 def test_the_oracle_is_one_verification_per_rejection() -> None:
     # v = .2, c = .2: 1/(.2 + .2·.8) = 2.78 (iid α = .8).
     assert oracle(0.2, Costs(0.2)) == pytest.approx(1 / 0.36)
+    assert oracle(0.9, Costs(2.0)) == 1.0
 
 
 def test_the_informed_bound_lies_between_plain_decoding_and_the_oracle() -> None:

@@ -102,6 +102,13 @@ def test_nothing_drafted_after_an_end_of_text_is_an_example() -> None:
     assert set(found.place.tolist()) == {1}
 
 
+def test_a_text_shorter_than_a_roll_out_still_gives_one() -> None:
+    short = text(5, 1.0)
+    for seed in range(10):
+        found = rolled(seed=seed, texts=[short])
+        assert found.place.tolist() == [1, 2, 3, 4]
+
+
 def test_texts_without_room_for_a_roll_out_are_refused() -> None:
     with pytest.raises(SpecDecError, match="longer texts or a smaller horizon"):
         roll_out(TARGET, DRAFT, [], horizon=4, mix=0.0, seed=0, eos=frozenset())
