@@ -84,5 +84,5 @@ def test_any_layer_can_be_named() -> None:
 
 def test_unknown_attributes_of_the_package_are_errors() -> None:
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
-        _ = archon.Nothing  # type: ignore[attr-defined]
+        _ = archon.Nothing
     assert "Archon" in dir(archon)
