@@ -2,8 +2,8 @@
 
 Norm weights and the attention scale are folded into the matrices that follow, queries, keys and values are one product,
 gate and up another. **A row's results do not depend on the rows beside it**, bit for bit, where the BLAS library treats
-rows alike: products always have a multiple of 16 rows, a prompt attends to itself alone, and one query attends in one
-product per head. `row_invariant` checks that on the machine at hand.
+rows alike: products always have a multiple of 16 rows, a prompt attends to itself alone, and the shape of a row's attention
+follows from its own length. `row_invariant` checks that on the machine at hand.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 _ROW_MULTIPLE = 16
 """BLAS kernels for fewer rows, or for what is left of a tile, sum in another order (measured with MKL and OpenBLAS)."""
-_KEY_MULTIPLE = 32
 
 
 class Shape(NamedTuple):
@@ -188,34 +187,26 @@ class _Span:
         self.pool = pool
         self._shape = shape
         self._rows = slice(begin, begin + len(pool.rows))
-        lengths = [row.length for row in pool.rows]
-        self._keys = min(pool.capacity, -(-(max(lengths) + 1) // _KEY_MULTIPLE) * _KEY_MULTIPLE)
-        self._at = torch.tensor(lengths)
-        self._index = torch.arange(len(lengths))
-        seen = torch.arange(self._keys) <= self._at[:, None]
-        mask = torch.zeros(seen.shape, dtype=pool.data.dtype).masked_fill_(~seen, float("-inf"))
+        at = torch.tensor([row.length for row in pool.rows])[:, None]
+        hidden = torch.arange(pool.capacity) > at
+        mask = torch.zeros(hidden.shape, dtype=pool.data.dtype).masked_fill_(hidden, float("-inf"))
         self._mask = mask.repeat_interleave(shape.kv_heads, 0)[:, None]
+        # Places in a layer's keys and values laid out as [(2, room, heads, capacity), head_dim].
+        planes = (torch.arange(2) * pool.data.shape[2] + torch.arange(len(pool.rows))[:, None])[:, :, None]
+        heads = planes * shape.kv_heads + torch.arange(shape.kv_heads)
+        self._places = (heads * pool.capacity + at[:, :, None]).view(-1)
 
     def attend(self, layer: int, qkv: Tensor, attended: Tensor) -> None:
         """Stores the new keys and values and writes what the new queries see to `attended`."""
-        shape, count = self._shape, len(self.pool.rows)
-        queries, fresh = qkv[self._rows, : shape.heads], qkv[self._rows, shape.heads :]
-        cached = []
-        for part, new in zip(self.pool.data[layer], fresh.chunk(2, 1), strict=True):
-            part[self._index, :, self._at] = new
-            cached.append(part[:count].view(-1, self.pool.capacity, shape.head_dim)[:, : self._keys])
-        found = attended[self._rows].view(count, shape.kv_heads, -1, shape.head_dim)
-        queries = queries.reshape(found.shape)
-        # One query a product: with several, the sum over keys is cut into pieces by the number of keys.
-        for group in range(found.shape[2]):
-            found[:, :, group] = self._seen(queries[:, :, group], *cached)
-
-    def _seen(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         import torch
 
-        flat = queries.reshape(len(keys), 1, -1)
-        weights = torch.baddbmm(self._mask, flat, keys.transpose(1, 2)).softmax(-1)
-        return torch.bmm(weights, values).view(queries.shape)
+        shape, data = self._shape, self.pool.data[layer]
+        queries, fresh = qkv[self._rows, : shape.heads], qkv[self._rows, shape.heads :]
+        data.view(-1, shape.head_dim)[self._places] = fresh.reshape(-1, shape.head_dim)
+        keys, values = data[:, : len(fresh)].reshape(2, -1, self.pool.capacity, shape.head_dim).unbind()
+        grouped = queries.reshape(len(keys), -1, shape.head_dim)
+        weights = torch.baddbmm(self._mask, grouped, keys.transpose(1, 2)).softmax(-1)
+        attended[self._rows] = torch.bmm(weights, values).view(len(fresh), -1)
 
 
 def _spans(pools: Pools, shape: Shape) -> list[_Span]:
