@@ -71,6 +71,10 @@ def test_a_mentioned_number_is_not_a_stated_one() -> None:
     assert stated_number("#### 5") == "5"
 
 
+def test_a_fraction_too_long_to_reduce_is_kept_as_written() -> None:
+    assert number("1" * 2000 + "/7") == "1" * 2000 + "/7"
+
+
 def test_five_is_not_twenty_five() -> None:
     assert number("The answer is 5") != number("The answer is 25")
 
@@ -173,6 +177,8 @@ def test_code_takes_the_last_python_block_whole() -> None:
     assert code("```py\ndef f(): return 1") == "def f(): return 1"
     assert code("def f(x): return x + 1") == "def f(x): return x + 1"
     assert code("I cannot say.") is None
+    assert code("```output\n2\n```") == "2"
+    assert code("```python\n```\nnothing") is None
 
 
 def test_names_resolve_and_mistakes_are_explained() -> None:

@@ -142,7 +142,8 @@ class _Job:
         try:
             result = await self.ask(question)
         except RunError as error:
-            self._raise_if_hopeless(error)
+            if any(isinstance(cause, AuthError) for cause in _causes(error)):
+                raise ConfigError(str(error)) from error  # every further question would meet the same
             return _failed(question, error)
         score = await self._scored(question, result)
         return Outcome(
@@ -162,15 +163,6 @@ class _Job:
             raise
         except Exception as error:  # a scorer may be anybody's: its failure says nothing about the answer
             return Score(None, explanation=f"the scorer failed: {type(error).__name__}: {error}")
-
-    @staticmethod
-    def _raise_if_hopeless(error: RunError) -> None:
-        """Raises what would meet every further question as well: a refused key, a budget that is over."""
-        for cause in _causes(error):
-            if isinstance(cause, (AuthError, ConfigError)):
-                raise ConfigError(str(error)) from error
-            if isinstance(cause, (BudgetError, DeadlineError)):
-                raise cause
 
 
 def _failed(question: Question, error: RunError) -> Outcome:

@@ -14,7 +14,7 @@ from archon import Budget, Generator, Vote
 from archon.architecture import Architecture
 from archon.clients.cache import CacheStore
 from archon.clients.stack import ClientStack
-from archon.errors import ConfigError
+from archon.errors import BudgetError, ConfigError
 from archon.evals.evaluation import Evaluation, Outcome
 from archon.evals.runner import evaluate
 from archon.evals.scorers import ExactScorer
@@ -140,6 +140,39 @@ def test_a_scorer_that_fails_leaves_the_question_unscored() -> None:
     assert result.mean == 1
     assert result.unscored == 1
     assert not result.errors
+
+
+class PayingScorer:
+    """A judge whose own calls meet the end of the budget at the fourth question."""
+
+    async def score(self, question: Question, answer: Completion, ctx: Context | None) -> Score:
+        if question.id == "q3":
+            raise BudgetError("no call is left")
+        return Score(1.0)
+
+
+def test_a_judge_that_meets_the_budget_ends_it_too() -> None:
+    result = ask(fake(RIGHT), Sums(9, PayingScorer()), concurrency=1)
+    assert [o.question_id for o in result.outcomes] == ["q0", "q1", "q2"]
+    assert result.stopped == "no call is left"
+
+
+def test_those_under_way_end_and_no_other_is_begun() -> None:
+    """q0 meets the budget while q1 is under way: q1 still counts, q2 is never asked."""
+    refused = asyncio.Event()
+
+    async def execute(architecture: Any, messages: Any, clients: Any, **options: Any) -> Any:
+        from archon import executor
+
+        if messages[0].text.startswith("Q0:"):
+            refused.set()
+            raise BudgetError("no call is left")
+        await refused.wait()
+        return await executor.run(architecture, messages, clients, **options)
+
+    result = ask(fake(RIGHT), Sums(9), concurrency=2, execute=execute)
+    assert [o.question_id for o in result.outcomes] == ["q1"]
+    assert result.asked == 9
 
 
 def test_a_budget_that_is_out_ends_it_with_what_was_done() -> None:

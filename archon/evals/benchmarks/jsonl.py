@@ -17,7 +17,7 @@ from archon.evals.benchmarks.base import SPLITS, FileOptions, QuestionSet, quest
 from archon.evals.benchmarks.records import Record, read_records
 from archon.evals.benchmarks.splits import cut, deal
 from archon.evals.scorers import scorer_for
-from archon.extract import extractor
+from archon.numerals import NUMERAL, canonical, clean
 from archon.types import Message, Question, Split, user
 
 HINT = "the path of a JSONL file with one question and its answer a line"
@@ -126,9 +126,9 @@ def _kind(questions: Iterable[Question]) -> Literal["number", "choice", "text"]:
     references = [(question.reference or "").strip() for question in questions]
     if all(len(reference) == 1 and reference in "ABCDE" for reference in references):
         return "choice"
-    read = extractor("number")
-    plain = all(set(reference) <= _NUMERIC and read(reference) is not None for reference in references)
-    return "number" if plain else "text"
+    return "number" if all(_is_number(reference) for reference in references) else "text"
 
 
-_NUMERIC = frozenset("0123456789.,+-−$€£%/ eE")
+def _is_number(reference: str) -> bool:
+    match = NUMERAL.fullmatch(clean(reference).strip(" %."))
+    return match is not None and canonical(match) is not None

@@ -131,7 +131,9 @@ def test_jsonl_reads_conversations_and_other_field_names(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("answers", "kind"),
     [
-        (["5", "-1,200", "$3.50"], "number"),
+        (["5", "-1,200", "$3.50", "1/3", "20%"], "number"),
+        (["1 2 3"], "text"),
+        (["2020-01-02"], "text"),
         ([5, 2.5], "number"),
         (["A", "E"], "choice"),
         (["5 apples", "6"], "text"),
