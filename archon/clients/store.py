@@ -53,6 +53,7 @@ class CacheStore:
         self.problem: str | None = None
         """Why the cache does not work at present; None = it does."""
         try:
+            _make_private(self.path)
             self._reader = self._connected(_READ_PATIENCE)
             self.secret = self._prepared()
         except (OSError, sqlite3.Error) as error:
@@ -94,8 +95,6 @@ class CacheStore:
         return self._connected(_WRITE_PATIENCE)
 
     def _connected(self, patience: float) -> sqlite3.Connection:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
         connection = sqlite3.connect(self.path, timeout=patience, isolation_level=None, check_same_thread=False)
         connection.execute("pragma synchronous = normal")
         return connection
@@ -113,6 +112,17 @@ class CacheStore:
             fresh = ("quoting secret", quoting_secret())
             connection.execute("insert or ignore into meta values (?, ?)", fresh)
             return bytes(connection.execute("select value from meta where name = ?", fresh[:1]).fetchone()[0])
+
+
+def _make_private(path: Path) -> None:
+    """Makes the file, for its owner alone, where there is none.
+
+    A file that exists is not opened: closing it again would drop the locks that SQLite holds on it in this process
+    (sqlite.org/howtocorrupt.html, section 2.2).
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 @dataclass(slots=True)

@@ -253,7 +253,7 @@ async def test_a_stream_that_is_no_longer_read_frees_what_it_held(name: str, tmp
     async with CASES[name](Kit(tmp_path)) as case:
         pieces = case.client.stream(ASKED)
         assert (await anext(pieces)).text
-        await pieces.aclose()  # type: ignore[attr-defined]
+        await pieces.aclose()
         for _ in range(100):
             if case.cancelled():
                 break
