@@ -2,8 +2,8 @@
 
 A parent is drawn by its rank (exponentially, so the best few are favoured and the rest not excluded), and one choice
 of it is changed: a set of models gains, loses or swaps one member, a number moves or jumps, a word becomes another.
-Choices that hang on the changed one are kept where they still apply and drawn where they are new. It needs no surrogate model,
-proposes no set that is too large, and on sets of models it beats TPE at equal evaluations.
+Choices that hang on the changed one are kept where they still apply and drawn where they are new. It needs no
+surrogate model, proposes no set that is too large, and on sets of models it beats TPE at equal evaluations.
 """
 
 from __future__ import annotations

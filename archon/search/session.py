@@ -13,7 +13,7 @@ from archon.clients.stack import ClientStack
 from archon.clients.store import CacheStore
 from archon.errors import ConfigError
 from archon.evals.evaluation import Outcome
-from archon.evals.runner import evaluate
+from archon.evals.runner import Execute, evaluate
 from archon.search.settings import Progress, ProgressListener, SearchSettings
 from archon.search.store import Measurement, Study
 from archon.types import Split
@@ -31,6 +31,7 @@ class Session:
     stack: ClientStack
     cache: CacheStore
     listener: ProgressListener
+    execute: Execute
     budget: Budget | None = None
     """Of the running phase."""
     stopped: str | None = None
@@ -97,7 +98,7 @@ class Session:
             on_result=on_result,
             deadline=settings.deadline,
             sandbox=settings.sandbox,
-            execute=settings.execute,
+            execute=self.execute,
         )
         self.stopped = evaluation.stopped
         if not evaluation.complete:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from archon import executor
 from archon.errors import ConfigError
 from archon.evals.runner import Execute
 from archon.models import ModelTable
@@ -56,7 +55,8 @@ class SearchSettings:
     resume: bool = False
     """Continue the study in `out`."""
     sandbox: Sandbox | None = None
-    execute: Execute = executor.run
+    execute: Execute | None = None
+    """What runs an architecture on a question; None = the engine's executor, or a quick one where all models replay."""
 
     def __post_init__(self) -> None:
         for name, least in (("trials", 1), ("batch", 1), ("finalists", 1), ("concurrency", 1)):

@@ -80,7 +80,7 @@ class Measurement:
             "errors": dict(evaluation.errors),
             "chosen": {name: list(v) if isinstance(v, tuple) else v for name, v in self.chosen.items()},
             "architecture": self.architecture.to_dict(),
-            "outcomes": [[o.question_id, o.score.value, o.error] for o in evaluation.outcomes],
+            "outcomes": [_outcome(outcome) for outcome in evaluation.outcomes],
         }
 
     @classmethod
@@ -88,13 +88,22 @@ class Measurement:
         """Reads `to_dict`'s form. Sums per question are kept as sums: they hang on the first outcome."""
         listed, spent = Usage(**raw["list"]), Usage(**raw["spend"])
         latency = raw["latency"]
-        outcomes = [Outcome(name, Score(value), latency=latency, error=error) for name, value, error in raw["outcomes"]]
+        outcomes = [
+            Outcome(row[0], Score(row[1]), latency=latency, error=row[2] if row[2:] else None)
+            for row in raw["outcomes"]
+        ]
         if outcomes:
             sums = {"list_usage": listed, "spend": spent, "cached_calls": raw["cached_calls"]}
             outcomes[0] = replace(outcomes[0], **sums)
         chosen = {name: tuple(v) if isinstance(v, list) else v for name, v in raw["chosen"].items()}
         made = Architecture.from_dict(raw["architecture"])
         return cls(raw["phase"], raw["split"], made, raw["name"], Evaluation(tuple(outcomes), len(outcomes)), chosen)
+
+
+def _outcome(outcome: Outcome) -> list[Any]:
+    """[question, score], and the error where there is one."""
+    row = [outcome.question_id, outcome.score.value]
+    return row if outcome.error is None else [*row, outcome.error]
 
 
 def _usage(usage: Usage) -> dict[str, Any]:

@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
+from archon import executor
 from archon.budget import Budget
 from archon.clients.stack import ClientStack
 from archon.clients.store import CacheStore
 from archon.errors import ConfigError
+from archon.evals.runner import Execute
 from archon.journal import Journal
 from archon.search.baselines import measure_baselines
 from archon.search.build import Rankings
@@ -21,6 +23,7 @@ from archon.search.confirm import confirm
 from archon.search.objective import label, objective
 from archon.search.proposer import Proposal, Proposer
 from archon.search.ranking import measure_rankings
+from archon.search.recorded import RecordedExecutor
 from archon.search.samplers import make_sampler
 from archon.search.session import Session
 from archon.search.settings import ProgressListener, SearchResult, SearchSettings
@@ -43,7 +46,7 @@ async def search(settings: SearchSettings, progress: ProgressListener = lambda _
     try:
         cache = CacheStore(settings.cache or settings.out / "cache.sqlite")
         async with ClientStack(settings.table, cache=cache) as stack:
-            session = Session(settings, study, stack, cache, progress)
+            session = Session(settings, study, stack, cache, progress, _executor(settings, stack))
             await _searched(session)
             findings = await confirm(session)
             return write_results(session, findings)
@@ -57,6 +60,13 @@ def _check(settings: SearchSettings) -> None:
         if not settings.benchmark.questions(split):
             raise ConfigError(f"benchmark {settings.benchmark.name!r}: split {split!r} has no question")
     make_sampler(settings.sampler, settings.space, settings.seed)
+
+
+def _executor(settings: SearchSettings, stack: ClientStack) -> Execute:
+    if settings.execute is not None:
+        return settings.execute
+    recorded = all(getattr(stack.transport(model), "recorded", False) for model in settings.table)
+    return RecordedExecutor() if recorded else executor.run
 
 
 async def _searched(session: Session) -> None:

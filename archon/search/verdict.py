@@ -5,12 +5,16 @@ from __future__ import annotations
 from archon.evals.metrics import Difference
 from archon.search.store import Measurement
 
+LEVEL = 0.05
+"""Of the test."""
+
 
 def outcome(difference: Difference) -> str:
-    """better, worse or undecided: by the 95 % interval of the paired difference."""
-    if difference.ci95.low > 0:
-        return "better"
-    return "worse" if difference.ci95.high < 0 else "undecided"
+    """better, worse or undecided: told apart only where the 95 % interval of the paired difference leaves zero out and
+    the exact McNemar test (p < 0.05) says so too. The two part ways only at the border; then nothing is claimed."""
+    if difference.p_value >= LEVEL or difference.ci95.low <= 0 <= difference.ci95.high:
+        return "undecided"
+    return "better" if difference.mean > 0 else "worse"
 
 
 def verdict(winner: Measurement, single: Measurement, vs_single: Difference, vs_vote: Difference) -> str:
