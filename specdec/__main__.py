@@ -71,7 +71,8 @@ def _train(options: argparse.Namespace) -> None:
     from specdec.decoder import SpecDecoder
     from specdec.head import AcceptanceHead, HeadConfig
     from specdec.prompts import read_prompts
-    from specdec.train import Training, train
+    from specdec.settings import Training
+    from specdec.train import train
 
     settings = Training(
         epochs=options.epochs,

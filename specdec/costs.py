@@ -57,14 +57,16 @@ def measure(
     base = min(plain)
     per_token, start = _line([(k, min(rounds[k]) / base) for k in lengths])
     verify, _ = _line([(k, min(passes[k]) / base) for k in lengths])
+    # On a busy machine a fitted line can slope or start too low; a cost below 0 would make drafting free.
+    per_token = max(per_token, 1e-3)
     verify = min(max(0.0, verify), per_token)
-    return Measured(base, Costs(draft=per_token - verify, verify=verify, overhead=start - 1.0))
+    return Measured(base, Costs(draft=per_token - verify, verify=verify, overhead=max(0.0, start - 1.0)))
 
 
 def plan(pair: SpecDecoder, windows: Sequence[Window], batches: Sequence[int], temperature: float = 0.0) -> SpecDecPP:
     """A `specdec++` whose threshold follows from the costs measured at each batch size, and which does not draft
-    where that would not pay. windows: as `specdec.train.load_windows` gives them; batches: rising, the first is where
-    it begins."""
+    where that would not pay. windows: as `specdec.calibrate.load_windows` gives them; batches: rising, the first is
+    where it begins."""
     found = [(size, derive(windows, measure(pair, batch=size, temperature=temperature).costs)) for size in batches]
     stages = tuple((size, threshold.h, _most(threshold)) for size, threshold in found)
     first = found[0][1]

@@ -26,7 +26,9 @@ PLAN = Plan(temperatures=(0.0, 1.0), repeats=2, tokens=15, systems=("off", "fixe
 
 def pair(draft: int = 2, head: bool = True) -> SpecDecoder:
     models = [Loaded(TableModel(seed, vocab=8, context=256), None, None, frozenset()) for seed in (1, draft)]
-    return SpecDecoder(*models, head=AcceptanceHead(HeadConfig(4, 1, threshold=0.5)).eval() if head else None)
+    return SpecDecoder(
+        models[0], models[1], head=AcceptanceHead(HeadConfig(4, 1, threshold=0.5)).eval() if head else None
+    )
 
 
 def test_every_system_decodes_every_token_at_every_temperature() -> None:

@@ -18,7 +18,7 @@ from tests.specdec.tiny import TableModel
 
 def pair(head: bool = False) -> SpecDecoder:
     models = [Loaded(TableModel(seed, vocab=8, context=256), None, None, frozenset()) for seed in (1, 2)]
-    return SpecDecoder(*models, "fixed:2", head=AcceptanceHead(HeadConfig(4, 1)).eval() if head else None)
+    return SpecDecoder(models[0], models[1], "fixed:2", head=AcceptanceHead(HeadConfig(4, 1)).eval() if head else None)
 
 
 @pytest.fixture

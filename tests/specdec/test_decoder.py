@@ -302,7 +302,7 @@ def test_a_model_without_tokenizer_says_what_it_can_take() -> None:
     assert bare.generate([[1]], Sampling(max_tokens=2))[0].text == ""
     for prompt, sampling in (("ab", Sampling()), ([1], Sampling(stop=("a",)))):
         with pytest.raises(SpecDecError, match="no tokenizer: give prompts as token ids, and no stop strings"):
-            bare.generate([prompt], sampling)  # type: ignore[list-item]
+            bare.generate([prompt], sampling)
     assert sum(len(delta.tokens) for delta in bare.stream([[1]], Sampling(max_tokens=4))) == 4
 
 

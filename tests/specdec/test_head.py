@@ -10,7 +10,16 @@ import torch
 from torch import Tensor
 
 from specdec.errors import SpecDecError
-from specdec.head import AcceptanceHead, HeadConfig, HeadPredictor, features, load_authors, load_head, save_head
+from specdec.head import (
+    AcceptanceHead,
+    HeadConfig,
+    HeadPredictor,
+    ResidualBlock,
+    features,
+    load_authors,
+    load_head,
+    save_head,
+)
 from specdec.policies import Signal
 
 
@@ -42,6 +51,7 @@ def test_a_head_is_residual_blocks_then_a_linear_layer() -> None:
     head, x = lively(HeadConfig(3, depth=2, features=False)), torch.tensor([[0.5, -1.0, 2.0]])
     expected = x
     for block in head.blocks:
+        assert isinstance(block, ResidualBlock)
         inner = expected @ block.linear.weight.T + block.linear.bias
         expected = expected + inner * torch.sigmoid(inner)
     both = expected @ head.out.weight.T + head.out.bias

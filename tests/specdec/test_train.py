@@ -10,13 +10,15 @@ import pytest
 import torch
 
 from specdec.__main__ import main
+from specdec.calibrate import load_windows
 from specdec.decoder import SpecDecoder
 from specdec.errors import SpecDecError
 from specdec.head import load_head
 from specdec.models import Loaded
 from specdec.params import Sampling
-from specdec.threshold import Costs
-from specdec.train import Report, Training, train
+from specdec.settings import Training
+from specdec.threshold import Costs, derive
+from specdec.train import Report, train
 from tests.specdec.tiny import TableModel
 
 PROMPTS = [[i % 8, (3 * i) % 8, (i // 8) % 8] for i in range(60)]
@@ -26,7 +28,7 @@ COSTS = Costs(draft=0.1, verify=0.02)
 
 def pair() -> SpecDecoder:
     models = [Loaded(TableModel(seed, vocab=8), None, None, frozenset()) for seed in (1, 2)]
-    return SpecDecoder(*models, "fixed:2")
+    return SpecDecoder(models[0], models[1], "fixed:2")
 
 
 def trained(folder: Path, settings: Training = SETTINGS) -> Report:
@@ -133,3 +135,45 @@ def test_the_command_names_a_missing_model(tmp_path: Path, capsys: pytest.Captur
         capsys.readouterr().err
         == "specdec: no model at /nowhere/t: a Hugging Face folder with config.json and weights is needed\n"
     )
+
+
+def test_the_dev_roll_outs_lie_beside_the_head_for_other_machines(tmp_path: Path) -> None:
+    trained(tmp_path)
+    windows = load_windows(tmp_path)
+    assert windows
+    assert all(len(window.predicted) == len(window.actual) > 0 for window in windows)
+    assert 0 <= derive(windows, COSTS).h <= 1
+    with pytest.raises(SpecDecError, match="no roll-outs at"):
+        load_windows(tmp_path / "none")
+
+
+def test_the_command_trains_a_head_and_prints_its_threshold(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import transformers
+
+    for name, layers in (("target", 2), ("draft", 1)):
+        config = transformers.LlamaConfig(
+            vocab_size=40,
+            hidden_size=32,
+            intermediate_size=48,
+            num_hidden_layers=layers,
+            num_attention_heads=2,
+            max_position_embeddings=256,
+            bos_token_id=None,
+            eos_token_id=None,
+        )
+        transformers.LlamaForCausalLM(config).save_pretrained(tmp_path / name)
+    file = tmp_path / "prompts.jsonl"
+    file.write_text("".join(f'{{"prompt": [{i}, {i + 1}]}}\n' for i in range(12)))
+    folders = [
+        "--target",
+        str(tmp_path / "target"),
+        "--draft",
+        str(tmp_path / "draft"),
+        "--out",
+        str(tmp_path / "head"),
+    ]
+    assert main(["train", *folders, "--data", str(file), "--epochs", "1", "--tokens", "16"]) == 0
+    printed = capsys.readouterr().out
+    assert "threshold h* = " in printed
+    assert "AUROC" in printed
+    assert load_head(tmp_path / "head").config.threshold is not None

@@ -1,0 +1,92 @@
+"""From a head as trained to probabilities that can be multiplied: calibration, its quality, and the dev roll-outs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from specdec.dataset import Examples
+from specdec.errors import SpecDecError
+from specdec.head import AcceptanceHead, HeadConfig
+from specdec.metrics import auroc, expected_calibration_error, fit_calibration
+from specdec.settings import Training
+from specdec.threshold import Window
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """On the dev split, every example of a roll-out counted. ece: calibration error; auroc: discrimination; rate: the
+    mean label. Before: as trained with w_rej; after: calibrated. peak_auroc: of the draft's own max q, for
+    comparison."""
+
+    ece_before: float
+    ece_after: float
+    auroc: float
+    peak_auroc: float
+    rate: float
+    examples: int
+
+
+def inputs(config: HeadConfig, examples: Examples) -> Tensor:
+    """What the head reads of each example, float32 [n, config.inputs]."""
+    return torch.cat((examples.hidden, examples.features), dim=-1) if config.features else examples.hidden
+
+
+def labels_of(examples: Examples, settings: Training) -> Tensor:
+    return examples.token if settings.label == "token" else examples.overlap
+
+
+def calibrate(head: AcceptanceHead, dev: Examples, settings: Training) -> tuple[AcceptanceHead, Quality]:
+    """The head with its logit fitted to the dev labels (w_rej made it pessimistic), and how good it is there."""
+    labels = labels_of(dev, settings)
+    with torch.inference_mode():
+        raw = head(inputs(head.config, dev))
+    scale, shift = fit_calibration(raw, labels)
+    tuned = head.tuned(scale=scale, shift=shift)
+    with torch.inference_mode():
+        after = tuned.calibrated(inputs(head.config, dev))
+    quality = Quality(
+        ece_before=expected_calibration_error(torch.sigmoid(raw), labels),
+        ece_after=expected_calibration_error(after, labels),
+        auroc=auroc(after, labels),
+        peak_auroc=auroc(dev.features[:, 1], labels),
+        rate=float(labels.mean()),
+        examples=len(dev),
+    )
+    return tuned, quality
+
+
+def make_windows(head: AcceptanceHead, examples: Examples) -> list[Window]:
+    """The roll-outs with what the head predicts; the actual chance of a drawn token is min(1, p/q)."""
+    with torch.inference_mode():
+        predicted = head.calibrated(inputs(head.config, examples)).tolist()
+    order = sorted(range(len(examples)), key=lambda i: (int(examples.window[i]), int(examples.place[i])))
+    grouped: dict[int, list[int]] = {}
+    for index in order:
+        grouped.setdefault(int(examples.window[index]), []).append(index)
+    actual = examples.token.tolist()
+    return [
+        Window(tuple(predicted[i] for i in members), tuple(actual[i] for i in members)) for members in grouped.values()
+    ]
+
+
+def load_windows(folder: str | Path) -> list[Window]:
+    """The dev roll-outs that lie beside a head, for `specdec.costs.plan` on this machine."""
+    file = Path(folder) / "windows.json"
+    if not file.is_file():
+        raise SpecDecError(f"no roll-outs at {file}: train the head with python -m specdec train")
+    return [
+        Window(tuple(predicted), tuple(actual)) for predicted, actual in json.loads(file.read_text(encoding="utf-8"))
+    ]
+
+
+def save_windows(windows: Sequence[Window], folder: Path) -> None:
+    """Some hundred of them, evenly over all, rounded: enough to derive thresholds on another machine."""
+    some = windows[:: max(1, len(windows) // 400)]
+    lines = [[[round(chance, 4) for chance in chain] for chain in (w.predicted, w.actual)] for w in some]
+    (folder / "windows.json").write_text(json.dumps(lines) + "\n", encoding="utf-8")

@@ -1,0 +1,46 @@
+"""The settings of a head's training, checked once, at construction. Imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from specdec.errors import SpecDecError
+
+Label = Literal["token", "overlap"]
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """depth: D. w_rej: weight of rejections (the paper's best is 6). mix: r. horizon: tokens of a roll-out.
+
+    label: "token" = min(1, p/q) of the drawn token (the paper's), "overlap" = Σ min(p, q). temperatures: served ones;
+    texts take turns. tokens: the most per text. dev: share of the prompts kept for calibration and threshold. rate:
+    of AdamW.
+    """
+
+    epochs: int = 3
+    depth: int = 3
+    w_rej: float = 6.0
+    mix: float = 0.15
+    horizon: int = 12
+    label: Label = "token"
+    features: bool = True
+    temperatures: tuple[float, ...] = (0.0, 0.7, 1.0)
+    tokens: int = 128
+    dev: float = 0.1
+    rate: float = 2e-3
+    batch: int = 256
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        rules = (
+            (self.epochs >= 1 and self.horizon >= 2 and self.tokens >= 1, "epochs ≥ 1, horizon ≥ 2 and tokens ≥ 1"),
+            (0 <= self.mix < 1 and 0 < self.dev < 1, "mix in [0, 1) and dev in (0, 1)"),
+            (bool(self.temperatures) and min(self.temperatures) >= 0, "at least one temperature, none below 0"),
+            (self.label in ("token", "overlap"), "label token or overlap"),
+            (self.depth >= 0 and self.w_rej > 0, "depth ≥ 0 and w_rej > 0"),
+        )
+        for holds, rule in rules:
+            if not holds:
+                raise SpecDecError(f"training settings: need {rule}")
