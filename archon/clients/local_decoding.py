@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from archon.clients.local_errors import first_line
 from archon.clients.local_jobs import Job, Token
 from archon.clients.local_model import LocalModel, Prefix, Row
 from archon.clients.local_sampling import chances, draw_tokens
@@ -89,7 +90,7 @@ class PlainDecoding:
             return self._model.prefill(pack)
         except (RuntimeError, IndexError, MemoryError) as error:
             if len(pack) == 1:
-                return [_failure(error)]
+                return [RequestError(f"the model cannot process this prompt: {first_line(error)}")]
             return [self._prefilled([prompt])[0] for prompt in pack]
 
     def _keep(self, found: dict[tuple[int, ...], Prefix | BaseException]) -> None:
@@ -140,8 +141,3 @@ def _packs(prompts: Sequence[tuple[int, ...]]) -> list[list[tuple[int, ...]]]:
         packs[-1].append(prompt)
         size += len(prompt)
     return packs
-
-
-def _failure(error: BaseException) -> RequestError:
-    reason = str(error).split("\n", 1)[0] or type(error).__name__
-    return RequestError(f"the model cannot process this prompt: {reason}")

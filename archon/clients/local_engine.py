@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from archon.clients.local_decoding import Decoding, Made
+from archon.clients.local_errors import first_line
 from archon.clients.local_jobs import Answer, Job, Token
 from archon.clients.local_stream import GrowingText
 from archon.errors import ArchonError, ClientError
@@ -50,14 +51,15 @@ class Engine:
         self._running: dict[Job, None] = {}
         self._posts: list[_Post] = []
         self._changed = threading.Condition()
-        self._closed = False
+        self._closed: ArchonError | None = None
+        """Why no job is taken any more."""
         self._thread: threading.Thread | None = None
 
     def submit(self, job: Job) -> None:
         """Queues a job; `job.done` is called in its loop, once. Starts the thread when it does not run yet."""
         with self._changed:
-            if self._closed:
-                raise ClientError("local model: the client is closed", billed=False)
+            if self._closed is not None:
+                raise self._closed
             self._waiting.append(job)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="archon-local", daemon=True)
@@ -68,7 +70,7 @@ class Engine:
     def close(self) -> None:
         """Ends the thread; jobs under way get a ClientError. Idempotent; blocks until the step under way is done."""
         with self._changed:
-            self._closed = True
+            self._closed = self._closed or ClientError("local model: the client is closed", billed=False)
             self._changed.notify()
             thread = self._thread
         if thread is not None:
@@ -80,8 +82,8 @@ class Engine:
             self._serve()
         except Exception as error:  # the one place that may not let anything pass: waiting callers would hang
             with self._changed:
-                self._closed = True
-                self._fail_all(_told(error))
+                self._closed = _told(error)
+                self._fail_all(self._closed)
 
     def _serve(self) -> None:
         import torch
@@ -99,9 +101,9 @@ class Engine:
     def _awaited(self) -> bool:
         """Waits for something to do; False when the engine is closed."""
         with self._changed:
-            while not (self._closed or self._waiting or self._running):
+            while not (self._closed is not None or self._waiting or self._running):
                 self._changed.wait()
-            return not self._closed
+            return self._closed is None
 
     def _drop_cancelled(self) -> None:
         for job in [job for job in self._running if job.cancelled]:
@@ -224,5 +226,4 @@ def _told(error: BaseException) -> ArchonError:
     """The error as one of this project's."""
     if isinstance(error, ArchonError):
         return error
-    reason = str(error).split("\n", 1)[0]
-    return ClientError(f"local model: {type(error).__name__}: {reason}")
+    return ClientError(f"local model: {type(error).__name__}: {first_line(error)}")

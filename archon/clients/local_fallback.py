@@ -7,6 +7,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from archon.clients.local_errors import first_line
 from archon.clients.local_model import Prefix, Row
 from archon.errors import ConfigError
 
@@ -79,6 +80,7 @@ def _loaded(folder: Path, dtype: torch.dtype) -> Any:
     try:
         model = AutoModelForCausalLM.from_pretrained(str(folder), dtype=dtype, local_files_only=True)
     except Exception as error:  # transformers raises whatever its parts do
-        reason = str(error).strip().split("\n", 1)[0]
-        raise ConfigError(f"model folder {str(folder)!r}: cannot be loaded ({reason}); is it a causal LM?") from None
+        raise ConfigError(
+            f"model folder {str(folder)!r}: cannot be loaded ({first_line(error)}); is it a causal LM?"
+        ) from None
     return model.eval()

@@ -1,9 +1,9 @@
 """A lean Llama: the forward of `LlamaForCausalLM` (Touvron et al. 2023, arXiv:2302.13971) for many rows at once.
 
 Norm weights and the attention scale are folded into the matrices that follow, queries, keys and values are one product,
-gate and up another. **A row's results do not depend on the rows beside it**, bit for bit, where the BLAS library treats
-rows alike: products always have a multiple of 16 rows, a prompt attends to itself alone, and the shape of a row's attention
-follows from its own length. `row_invariant` checks that on the machine at hand.
+gate and up another. **A row's results do not depend on the rows beside it**, bit for bit, where the BLAS library
+treats rows alike: products always have a multiple of 16 rows, a prompt attends to itself alone, and the shape of a
+row's attention follows from its own length. `row_invariant` checks that on the machine at hand.
 """
 
 from __future__ import annotations

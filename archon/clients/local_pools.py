@@ -22,7 +22,7 @@ _FIRST_ROOM = 4
 
 
 def capacity_for(length: int) -> int:
-    """Capacity of the pool for a row of `length` tokens: room for at least one more, at most about a quarter too much."""
+    """Capacity of the pool for a row of `length` tokens: at least one more, and at most about a quarter more."""
     step = max(_SMALLEST_STEP, (1 << length.bit_length()) // 8)
     return (length // step + 1) * step
 
@@ -31,8 +31,8 @@ class Pool:
     """Rows of at most `capacity` tokens.
 
     Attributes:
-        data: [layers, 2 (keys, values), room, heads, capacity, head_dim]; the first `len(rows)` of `room` are in use. What
-            lies behind a row's length is stale but finite, so that a weight of zero makes it nothing.
+        data: [layers, 2 (keys, values), room, heads, capacity, head_dim]; the first `len(rows)` of `room` are in use.
+            What lies behind a row's length is stale but finite, so that a weight of zero makes it nothing.
     """
 
     def __init__(self, layers: int, heads: int, head_dim: int, capacity: int, dtype: torch.dtype) -> None:

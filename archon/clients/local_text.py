@@ -13,6 +13,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any, Literal, Protocol
 
+from archon.clients.local_errors import first_line
 from archon.errors import ConfigError, RequestError
 from archon.types import Message
 
@@ -85,7 +86,7 @@ class FolderCodec:
         try:
             rendered = self._tokenizer.apply_chat_template(shown, tokenize=False, add_generation_prompt=True)
         except Exception as error:  # a template is a program of the folder's and raises what it likes
-            raise RequestError(f"chat template refuses this conversation: {error}", billed=False) from None
+            raise RequestError(f"chat template refuses this conversation: {first_line(error)}", billed=False) from None
         pieces = re.split(f"({mark}x[0-9]+x)", str(rendered))
         return [token for piece in pieces if piece for token in self._piece(piece, stand_ins)]
 
@@ -103,8 +104,9 @@ def load_codec(folder: Path, encoding: Encoding, *, zoo: bool) -> Codec:
             return ZooCodec(folder)
         return FolderCodec(folder, chat=encoding != "plain")
     except Exception as error:  # tokenizers raises bare Exception
-        reason = str(error).split("\n", 1)[0]
-        raise ConfigError(f"model folder {str(folder)!r}: tokenizer cannot be loaded ({reason})") from None
+        raise ConfigError(
+            f"model folder {str(folder)!r}: tokenizer cannot be loaded ({first_line(error)}); fetch the folder anew"
+        ) from None
 
 
 def _check_text(message: Message) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from archon.clients.local_errors import first_line
 from archon.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -78,8 +79,9 @@ def load_llama(folder: Path, config: Mapping[str, Any], dtype: torch.dtype) -> L
         shape = _shape(config)
         model = Llama(shape, _fused(tensors, shape, config, dtype))
     except (KeyError, RuntimeError, TypeError) as error:
-        reason = f"{error}".split("\n", 1)[0]
-        raise ConfigError(f"model folder {str(folder)!r}: weights and config.json do not match ({reason})") from None
+        raise ConfigError(
+            f"model folder {str(folder)!r}: weights and config.json do not match ({first_line(error)})"
+        ) from None
     return model
 
 
