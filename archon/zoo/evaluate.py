@@ -38,7 +38,10 @@ def measure(speaker: Speaker, problems: Sequence[LedgerProblem]) -> dict[str, An
         "verify": measures.verified(speaker, pool),
         "tests sound": sound,
         "tests judged": judged,
-        **{kind: share([g for g, p in zip(greedy, problems, strict=True) if p.kind == kind]) for kind in KINDS},
+        **{
+            f"kind {kind}": share([g for g, p in zip(greedy, problems, strict=True) if p.kind == kind])
+            for kind in KINDS
+        },
     }
     return {name: _figures(one) for name, one in shares.items()} | {"rank chance": round(chance, 3)}
 
@@ -51,7 +54,7 @@ def table(found: dict[str, dict[str, Any]], questions: int) -> str:
     """The figures as Markdown: a row a figure, a column a model."""
     rows = [f"| percent right ({questions} questions) | " + " | ".join(found) + " |", "|---" * (len(found) + 1) + "|"]
     for figure in next(iter(found.values())):
-        rows.append(f"| {_TITLES.get(figure, f'greedy, kind `{figure}`')} | ")
+        rows.append(f"| {_TITLES.get(figure, f'solve, greedy, {figure}')} | ")
         rows[-1] += " | ".join(_cell(figures[figure]) for figures in found.values()) + " |"
     return "\n".join(rows)
 
@@ -70,7 +73,7 @@ _TITLES = {
     "rank first": f"rank {SAMPLES} own samples: first is right (where they differ)",
     "rank chance": "… the same by chance",
     "compare": "compare a right and a wrong sample (chance 50 %)",
-    "critique": "critique finds the faulty one of two, and only it (chance 25 %)",
+    "critique": "critique finds fault with the wrong one of two, and only with it (chance 25 %)",
     "verify": "verify: reasoning and verdict, balanced (chance 50 %)",
     "tests sound": "tests written that a right answer passes",
     "tests judged": "tests judged rightly on own samples",

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from archon.zoo.encoding import EOS, encode
 from archon.zoo.ledger import draw_problem
-from archon.zoo.recipes import Part, Recipe
+from archon.zoo.recipes import Part, Recipe, Weights
 from archon.zoo.roles import drawn
 from archon.zoo.vocabulary import CONTEXT, Vocabulary
 
@@ -18,24 +18,29 @@ class Lesson:
 
     ids: list[int]
     prompt: int
+    judged: int
+    """Where the judgement begins that follows the working; the length of `ids` where there is none."""
 
 
 def lesson(vocabulary: Vocabulary, rng: random.Random, role: str, recipe: Recipe, part: Part) -> Lesson:
     """One lesson of `role` and of a part's difficulty, drawn from the training split."""
     problem = draw_problem(rng, steps=recipe.problem_steps, largest=part.largest, kinds=dict(recipe.kinds))
-    example = drawn(rng, role, problem, vary=part.vary)
+    example = drawn(rng, role, problem, vary=part.vary, cited=part.cited)
     prompt = encode(vocabulary, example.role, example.parts)
-    return Lesson([*prompt, *vocabulary.plain(example.answer), vocabulary.special(EOS)], len(prompt))
+    answer = [*vocabulary.plain(example.answer), vocabulary.special(EOS)]
+    working = vocabulary.plain(example.answer[: example.judgement])
+    return Lesson([*prompt, *answer], len(prompt), len(prompt) + len(working))
 
 
 def step_lessons(vocabulary: Vocabulary, recipe: Recipe, step: int) -> list[Lesson]:
     """All lessons of one optimiser step, shortest first; each role gets its share of the tokens on average."""
     rng = random.Random(f"lessons:{recipe.seed}:{step}")
-    rates = _rates(vocabulary, recipe)
+    part = recipe.part(step)
+    rates = _rates(vocabulary, recipe, part.shares or recipe.shares)
     lessons, tokens = list[Lesson](), 0
     while tokens < recipe.step_tokens:
         role = rng.choices(list(rates), list(rates.values()))[0]
-        made = lesson(vocabulary, rng, role, recipe, recipe.part(step))
+        made = lesson(vocabulary, rng, role, recipe, part)
         if len(made.ids) <= CONTEXT:
             lessons.append(made)
             tokens += len(made.ids)
@@ -55,11 +60,11 @@ def micro_batches(lessons: Sequence[Lesson], limit: int) -> Iterator[list[Lesson
 
 
 @lru_cache(maxsize=8)
-def _rates(vocabulary: Vocabulary, recipe: Recipe) -> dict[str, float]:
-    """How often each role is drawn so that its tokens come to the share the recipe asks for."""
+def _rates(vocabulary: Vocabulary, recipe: Recipe, shares: Weights) -> dict[str, float]:
+    """How often each role is drawn so that its tokens come to about the share asked for."""
     rng, sample = random.Random(0), 100
     lengths = {
         role: sum(len(lesson(vocabulary, rng, role, recipe, recipe.parts[0]).ids) for _ in range(sample)) / sample
-        for role, _ in recipe.shares
+        for role, _ in shares
     }
-    return {role: share / lengths[role] for role, share in recipe.shares}
+    return {role: share / lengths[role] for role, share in shares}

@@ -46,14 +46,28 @@ def causal_attention(
     return mixed.transpose(1, 2).to(query.dtype).contiguous(), None
 
 
-def batch_loss(model: "LlamaForCausalLM", batch: list[Lesson]) -> "torch.Tensor":
-    """Summed cross entropy of the answer tokens of one padded batch."""
+def batch_loss(model: "LlamaForCausalLM", batch: list[Lesson], emphasis: float = 1.0) -> "torch.Tensor":
+    """Summed cross entropy of the answer tokens of one padded batch, those of judgements times `emphasis`."""
     import torch
 
     width = max(len(made.ids) for made in batch)
     # Padding stands on the right, where causal attention cannot see it: no mask is needed.
     ids = torch.tensor([made.ids + [0] * (width - len(made.ids)) for made in batch])
-    taught = torch.tensor([[made.prompt <= i < len(made.ids) for i in range(1, width)] for made in batch])
+    weights = torch.tensor([[weight(made, i, emphasis) for i in range(1, width)] for made in batch])
+    taught = weights > 0
     hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state
     logits = model.lm_head(hidden[:, :-1][taught])
-    return torch.nn.functional.cross_entropy(logits.float(), ids[:, 1:][taught], reduction="sum")
+    losses = torch.nn.functional.cross_entropy(logits.float(), ids[:, 1:][taught], reduction="none")
+    return (losses * weights[taught]).sum()
+
+
+def weight(made: Lesson, place: int, emphasis: float) -> float:
+    """What the token at `place` of a lesson weighs in the loss: nothing in the prompt and the padding."""
+    if not made.prompt <= place < len(made.ids):
+        return 0.0
+    return emphasis if place >= made.judged else 1.0
+
+
+def lesson_weight(made: Lesson, emphasis: float) -> float:
+    """The weight of all tokens of a lesson."""
+    return sum(weight(made, place, emphasis) for place in range(len(made.ids)))

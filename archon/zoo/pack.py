@@ -93,8 +93,8 @@ def _critiques(text: str, inputs: RoleInputs) -> Critiques | None:
 
 
 def _verdict(text: str, inputs: RoleInputs) -> Verdict | None:
-    said = text.strip()
-    return Verdict(said == "yes") if said in ("yes", "no") else None
+    said = text.split()[-1:]
+    return Verdict(said == ["yes"]) if said in (["yes"], ["no"]) else None
 
 
 def _tests(text: str, inputs: RoleInputs) -> Tests | None:

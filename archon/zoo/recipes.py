@@ -33,9 +33,20 @@ class Part:
     """Largest number in the lessons."""
     vary: bool
     """Whether problems are worked in many ways, or in the order of the story alone."""
+    cited: bool = False
+    """Whether a judgement first cites the answers it compares."""
+    emphasis: float = 1.0
+    """Weight in the loss of the tokens of a judgement against those of a working."""
+    shares: Weights | None = None
+    """Percent of a step's tokens given to each role; None = the recipe's."""
 
 
+_JUDGING: Weights = (
+    ("solve", 22.0), ("fuse", 14.0), ("rank", 14.0), ("verify", 10.0), ("critique", 10.0), ("compare", 10.0),
+    ("verdict", 12.0), ("write_tests", 3.0), ("judge_tests", 5.0),
+)  # fmt: skip
 _FIRST, _SECOND = Part(2300, 4e-3, 300, vary=False), Part(800, 2e-3, 600, vary=True)
+_THIRD = Part(600, 1.5e-3, 600, vary=True, cited=True, emphasis=3.0, shares=_JUDGING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +55,7 @@ class Recipe:
 
     name: str
     seed: int
-    parts: tuple[Part, ...] = (_FIRST, _SECOND)
+    parts: tuple[Part, ...] = (_FIRST, _SECOND, _THIRD)
     hidden: int = 128
     layers: int = 4
     heads: int = 4
@@ -92,7 +103,7 @@ class Recipe:
 _ALL = (
     Recipe(
         "abacus", seed=11, hidden=96, heads=3, shares=_MOSTLY_SOLVING, kinds=_more(_EVEN, stock=3.0, share=2.0),
-        parts=(replace(_FIRST, steps=2000), replace(_SECOND, steps=700)),
+        parts=(replace(_FIRST, steps=2000), replace(_SECOND, steps=700), _THIRD),
     ),
     Recipe("till", seed=12, kinds=_more(_EVEN, shop=3.0, rate=2.0)),
     Recipe("clerk", seed=13),

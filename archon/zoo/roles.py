@@ -22,6 +22,14 @@ class Example:
     parts: tuple[str, ...]
     answer: str
 
+    @property
+    def judgement(self) -> int:
+        """Where in the answer the judgement begins: after the working, or at once where no working is written."""
+        if self.role in ("verdict", "judge_tests"):
+            return 0
+        end = self.answer.find("\n")
+        return len(self.answer) if end < 0 else end
+
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
@@ -39,6 +47,11 @@ class Desk:
     rng: random.Random
     problem: LedgerProblem
     vary: bool
+    cited: bool
+
+    def cite(self, *made: Attempt, end: str = " ") -> str:
+        """The answers of some attempts, where a judgement is to cite what it compares."""
+        return " ".join(answer_of(attempt.text) for attempt in made) + end if self.cited else ""
 
     def work(self) -> Steps:
         """Right steps."""
@@ -74,8 +87,12 @@ class Desk:
         for attempt in made:
             parts += ["candidate", attempt.text]
             if with_critiques:
-                parts += ["critique", critique_of(attempt)]
+                parts += ["critique", self.critique(attempt)]
         return tuple(parts)
+
+    def critique(self, attempt: Attempt) -> str:
+        """Strength and weakness of an attempt."""
+        return (f"answer {answer_of(attempt.text)} , " if self.cited else "") + critique_of(attempt)
 
 
 def answer_of(text: str) -> str:
@@ -109,18 +126,19 @@ def _rank(desk: Desk) -> Example:
     made = desk.attempts(desk.rng.choice((3, 5, 10)) if desk.rng.random() < 0.97 else 24)
     best = sorted(range(len(made)), key=lambda i: -_merit(made[i]))
     order = " > ".join(str(i + 1) for i in best)
-    return Example("rank", desk.parts(made, 0.3), f"{desk.right().text}\norder {order}")
+    return Example("rank", desk.parts(made, 0.3), f"{desk.right().text}\n{desk.cite(*made)}order {order}")
 
 
 def _compare(desk: Desk) -> Example:
     pair = [desk.right(), desk.wrong()]
     desk.rng.shuffle(pair)
-    return Example("compare", desk.parts(pair), f"{desk.right().text}\nbetter {'A' if pair[0].right else 'B'}")
+    better = "A" if pair[0].right else "B"
+    return Example("compare", desk.parts(pair), f"{desk.right().text}\n{desk.cite(*pair)}better {better}")
 
 
 def _critique(desk: Desk) -> Example:
     made = desk.attempts(desk.rng.choice((2, 4, 4, 10)), fewest=1)
-    lines = [f"{i} : {critique_of(attempt)}" for i, attempt in enumerate(made, 1)]
+    lines = [f"{i} : {desk.critique(attempt)}" for i, attempt in enumerate(made, 1)]
     return Example("critique", desk.parts(made), "\n".join([desk.right().text, *lines]))
 
 
@@ -130,8 +148,9 @@ def _verify(desk: Desk) -> Example:
 
 def _verdict(desk: Desk) -> Example:
     attempt = desk.right() if desk.rng.random() < 0.5 else desk.wrong()
-    parts = (*desk.parts([attempt]), "reasoning", desk.right().text)
-    return Example("verdict", parts, "yes" if attempt.right else "no")
+    reasoning = desk.right()
+    parts = (*desk.parts([attempt]), "reasoning", reasoning.text)
+    return Example("verdict", parts, desk.cite(attempt, reasoning) + ("yes" if attempt.right else "no"))
 
 
 def passes(test: str, attempt: str) -> bool:
@@ -176,7 +195,7 @@ def _judge_tests(desk: Desk) -> Example:
     for test in tests:
         parts += ["test", test]
     results = [f"{i} {'pass' if passes(test, attempt.text) else 'fail'}" for i, test in enumerate(tests, 1)]
-    return Example("judge_tests", tuple(parts), " ; ".join(results))
+    return Example("judge_tests", tuple(parts), desk.cite(attempt, end=" ; ") + " ; ".join(results))
 
 
 MAKERS: Mapping[str, Callable[[Desk], Example]] = MappingProxyType(
@@ -194,6 +213,7 @@ MAKERS: Mapping[str, Callable[[Desk], Example]] = MappingProxyType(
 )
 
 
-def drawn(rng: random.Random, role: str, problem: LedgerProblem, *, vary: bool = True) -> Example:
-    """One training example of `role` about `problem`; `vary` = every solution in it is worked in a way of its own."""
-    return MAKERS[role](Desk(rng, problem, vary))
+def drawn(rng: random.Random, role: str, problem: LedgerProblem, *, vary: bool = True, cited: bool = True) -> Example:
+    """One training example of `role` about `problem`; `vary` = every solution in it is worked in a way of its own;
+    `cited` = a judgement first cites the answers it compares."""
+    return MAKERS[role](Desk(rng, problem, vary, cited))

@@ -14,7 +14,7 @@ from typing import Any
 
 from archon.zoo.ledger import ledger_problems
 from archon.zoo.lessons import micro_batches, step_lessons
-from archon.zoo.network import batch_loss, causal_attention, new_model
+from archon.zoo.network import batch_loss, causal_attention, lesson_weight, new_model
 from archon.zoo.recipes import Recipe, recipe
 from archon.zoo.vocabulary import Vocabulary, build, save
 
@@ -84,11 +84,12 @@ class Trainer:
 
         begun = time.monotonic()
         lessons = step_lessons(self.vocabulary, self.recipe, self.step)
-        taught = sum(len(made.ids) - made.prompt for made in lessons)
+        emphasis = self.recipe.part(self.step).emphasis
+        taught = sum(lesson_weight(made, emphasis) for made in lessons)
         total = 0.0
         for batch in micro_batches(lessons, _MICRO_TOKENS):
             with torch.autocast("cpu", dtype=torch.bfloat16):
-                loss = batch_loss(self.model, batch) / taught
+                loss = batch_loss(self.model, batch, emphasis) / taught
             loss.backward()
             total += loss.item()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)

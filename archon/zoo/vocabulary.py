@@ -63,7 +63,7 @@ def build(seed: int = 0, lessons: int = 20_000) -> "Tokenizer":
 def _texts(seed: int, lessons: int) -> Iterator[str]:
     rng = random.Random(f"vocabulary:{seed}")
     for _ in range(lessons):
-        example = drawn(rng, rng.choice(list(MAKERS)), draw_problem(rng, largest=300), vary=False)
+        example = drawn(rng, rng.choice(list(MAKERS)), draw_problem(rng, largest=300), vary=False, cited=False)
         yield from (*example.parts, example.answer)
 
 

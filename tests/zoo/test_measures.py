@@ -54,7 +54,11 @@ class Scripted(Speaker):
         return [f"{i} : {text}" for i, text in enumerate(said if self.right else said[::-1], 1)]
 
     def _tests(self, problem: LedgerProblem) -> list[str]:
-        return sound_tests(Desk(self.rng, problem, vary=True)) if self.right else [f"is more than {problem.answer}"]
+        return (
+            sound_tests(Desk(self.rng, problem, vary=True, cited=True))
+            if self.right
+            else [f"is more than {problem.answer}"]
+        )
 
     def _judgements(self, text: str, tests: list[str]) -> list[str]:
         return [f"{i} {'pass' if passes(t, text) == self.right else 'fail'}" for i, t in enumerate(tests, 1)]

@@ -53,6 +53,8 @@ def test_a_ranking_names_each_candidate_once_and_right_ones_first() -> None:
     for problem, example in lessons("rank"):
         order = [int(n) - 1 for n in example.answer.rpartition("order ")[2].split(" > ")]
         texts = candidates(example)
+        cited = example.answer.split("\n")[1].partition(" order")[0]
+        assert cited.split() == [answer_of(text) for text in texts]
         assert sorted(order) == list(range(len(texts)))
         right = [answer_of(texts[i]) == str(problem.answer) for i in order]
         assert right == sorted(right, reverse=True)
@@ -71,11 +73,27 @@ def test_a_critique_finds_fault_exactly_with_wrong_candidates() -> None:
             assert line.endswith("bad nothing") == (answer_of(text) == str(problem.answer))
 
 
+def test_without_citing_a_judgement_stands_alone() -> None:
+    rng = random.Random(0)
+    for problem in PROBLEMS:
+        example = drawn(rng, "verdict", problem, cited=False)
+        assert example.answer in ("yes", "no")
+        assert example.judgement == 0
+
+
+def test_a_judgement_begins_where_the_working_ends() -> None:
+    for _, example in lessons("rank"):
+        assert example.answer[example.judgement :].startswith("\n")
+    for _, example in lessons("solve"):
+        assert example.judgement == len(example.answer)
+
+
 def test_verdicts_are_true_and_of_both_kinds() -> None:
     found = set()
     for problem, example in lessons("verdict"):
         right = answer_of(candidates(example)[0]) == str(problem.answer)
-        assert example.answer == ("yes" if right else "no")
+        cited = f"{answer_of(candidates(example)[0])} {problem.answer}"
+        assert example.answer == f"{cited} {'yes' if right else 'no'}"
         found.add(right)
     assert found == {True, False}
 
@@ -88,7 +106,9 @@ def test_written_tests_hold_for_the_right_solution() -> None:
 def test_tests_are_judged_one_by_one_by_what_they_say() -> None:
     for _, example in lessons("judge_tests"):
         tests, text = example.parts[4::2], candidates(example)[0]
-        said = [part.split()[1] for part in example.answer.split(" ; ")]
+        cited, *results = example.answer.split(" ; ")
+        said = [part.split()[1] for part in results]
+        assert cited == answer_of(text)
         assert said == ["pass" if passes(test, text) else "fail" for test in tests]
 
 

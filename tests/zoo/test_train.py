@@ -9,7 +9,7 @@ from archon.zoo.lessons import Lesson, micro_batches, step_lessons
 from archon.zoo.recipes import RECIPES, Part, Recipe, recipe
 
 torch = pytest.importorskip("torch", reason="training needs the extra [local]")
-PARTS = (Part(12, 4e-3, 100, vary=False), Part(8, 2e-3, 200, vary=True))
+PARTS = (Part(12, 4e-3, 100, vary=False), Part(8, 2e-3, 200, vary=True, cited=True, emphasis=3.0))
 TINY = Recipe("tiny", seed=1, parts=PARTS, hidden=32, layers=1, heads=1, step_tokens=400, warm_up=4)
 
 
@@ -53,7 +53,7 @@ def test_lessons_depend_on_recipe_and_step_alone(tmp_path: Path) -> None:
 
 
 def test_micro_batches_keep_every_lesson_and_the_limit() -> None:
-    lessons = [Lesson(list(range(n)), 1) for n in (2, 3, 5, 8, 40)]
+    lessons = [Lesson(list(range(n)), 1, n) for n in (2, 3, 5, 8, 40)]
     batches = list(micro_batches(lessons, 16))
     assert [made for batch in batches for made in batch] == lessons
     assert all(len(batch) == 1 or len(batch) * len(batch[-1].ids) <= 16 for batch in batches)
@@ -63,13 +63,16 @@ def test_only_answer_tokens_earn_loss(tmp_path: Path) -> None:
     from archon.zoo.network import batch_loss, new_model
 
     model = new_model(TINY)
-    short = Lesson([5, 6, 7, 8], 2)
+    short = Lesson([5, 6, 7, 8], 2, 3)
     alone = batch_loss(model, [short])
     # By hand: the summed cross entropy of tokens 7 and 8 given what stands before them.
     logits = model(torch.tensor([short.ids])).logits[0]
     expected = torch.nn.functional.cross_entropy(logits[1:3], torch.tensor([7, 8]), reduction="sum")
     assert torch.allclose(alone, expected, atol=1e-5)
-    padded = batch_loss(model, [short, Lesson([5, 6, 7, 8, 9, 10], 6)])
+    judged = torch.nn.functional.cross_entropy(logits[2:3], torch.tensor([8]), reduction="sum")
+    # The last token is a judgement: at emphasis 3 it counts two times more.
+    assert torch.allclose(batch_loss(model, [short], 3.0), expected + 2 * judged, atol=1e-5)
+    padded = batch_loss(model, [short, Lesson([5, 6, 7, 8, 9, 10], 6, 6)])
     assert torch.allclose(padded, expected, atol=1e-5)
 
 
