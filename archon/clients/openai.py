@@ -39,7 +39,7 @@ class OpenAIClient:
         ConfigError: no endpoint or not a URL, or the key's environment variable is not set.
     """
 
-    neutral_options = frozenset({"headers", "header_env", "key_header", "include_usage", "connections"})
+    neutral_options = frozenset({"header_env", "key_header", "include_usage", "connections"})
 
     def __init__(self, spec: ModelSpec) -> None:
         self._spec = spec
@@ -112,8 +112,10 @@ class OpenAIClient:
                     said = await response.content.read(65536)
                     raise from_status(self._where, response.status, response.headers, said, request.messages)
                 yield response
-        except aiohttp.ClientConnectorError as error:
-            reason = error.os_error.strerror or type(error).__name__
+        except aiohttp.ClientConnectorCertificateError as error:
+            raise ClientError(f"{self._where}: its TLS certificate is not trusted", billed=False) from error
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            reason = getattr(getattr(error, "os_error", None), "strerror", None) or type(error).__name__
             raise RetryableError(f"{self._where}: cannot connect ({reason})", billed=False) from error
         except (aiohttp.ClientError, ConnectionError) as error:
             raise RetryableError(f"{self._where}: the connection broke ({type(error).__name__})") from error

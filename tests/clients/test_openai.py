@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import AsyncMock, MagicMock
 
+import aiohttp
 import pytest
 
 from archon.clients.openai import OpenAIClient
@@ -129,6 +132,27 @@ def _delta(text: str, finish: str | None = None) -> dict[str, Any]:
     return {"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": finish}]}
 
 
+async def test_reasoning_and_logprobs_of_a_stream_are_kept_and_other_choices_left_out() -> None:
+    def event(delta: dict[str, Any], index: int = 0, finish: str | None = None) -> dict[str, Any]:
+        logprobs = {"content": [{"token": "t", "logprob": -0.5}]} if "content" in delta else None
+        return {"choices": [{"index": index, "delta": delta, "finish_reason": finish, "logprobs": logprobs}]}
+
+    events = [
+        event({"role": "assistant", "reasoning_content": "let me "}),
+        event({"reasoning_content": "think", "refusal": None}),
+        event({"content": "n"}),
+        event({"content": "not this one"}, index=1),
+        event({"content": "ine"}, finish="stop"),
+    ]
+    with CountingServer(lambda body: Reply(chunks=_stream(*events, "[DONE]"))) as server:
+        chunks = await streamed(server)
+    got = chunks[-1].completion
+    assert got is not None
+    assert got.message == Message("assistant", "nine", extra={"reasoning_content": "let me think"})
+    assert got.logprobs == (TokenLogprob("t", -0.5), TokenLogprob("t", -0.5))
+    assert [chunk.delta.get("reasoning_content") for chunk in chunks[:2]] == ["let me ", "think"]
+
+
 async def test_any_cut_of_the_bytes_gives_the_same_answer() -> None:
     whole = b": keep-alive\r\n\r\n" + b"".join(_stream(_delta("Müsli — "), _delta("日本", "stop"), "[DONE]"))
     for size in (1, 2, 3, 7, len(whole)):
@@ -202,6 +226,29 @@ async def test_what_cannot_be_reached_is_certainly_not_billed() -> None:
         await client.complete(ASKED)
     await client.aclose()
     assert failed.value.billed is False
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "words"),
+    [
+        (aiohttp.ConnectionTimeoutError("late"), RetryableError, "cannot connect (ConnectionTimeoutError)"),
+        (
+            aiohttp.ClientConnectorCertificateError(MagicMock(), ssl.CertificateError("self-signed")),
+            ClientError,
+            "its TLS certificate is not trusted",
+        ),
+    ],
+)
+async def test_a_connection_that_never_stood_is_certainly_not_billed(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, kind: type[ClientError], words: str
+) -> None:
+    monkeypatch.setattr(aiohttp.ClientSession, "_request", AsyncMock(side_effect=error))
+    client = OpenAIClient(ModelSpec(id="m", endpoint="http://127.0.0.1:1/v1"))
+    with pytest.raises(ClientError) as failed:
+        await client.complete(ASKED)
+    await client.aclose()
+    assert (type(failed.value), failed.value.billed) == (kind, False)
+    assert words in str(failed.value)
 
 
 async def test_an_answer_that_would_fill_the_memory_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
