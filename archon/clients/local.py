@@ -11,6 +11,7 @@ Models of other architectures than plain Llama run through transformers' own for
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
@@ -127,6 +128,7 @@ class LocalClient:
     def _job(self, request: Request, prompt: tuple[int, ...]) -> Job:
         sampling = self._spec.sampling(request.sampling)
         _check_supported(self._spec.id, request, sampling)
+        _check_ranges(self._spec.id, sampling)
         self._check_room(prompt, 1)
         return Job(
             prompt=prompt,
@@ -201,6 +203,19 @@ def _check_supported(model: str, request: Request, sampling: Sampling) -> None:
         raise RequestError(
             f"model {model!r}: a local model cannot obey {', '.join(refused)}; leave it out", billed=False
         )
+
+
+def _check_ranges(model: str, sampling: Sampling) -> None:
+    """Raises RequestError naming a setting outside its range."""
+    heat, top_p, top_k, limit = sampling.temperature, sampling.top_p, sampling.top_k, sampling.max_tokens
+    rules = {
+        f"temperature must be a number ≥ 0, got {heat}": heat is None or 0 <= heat < math.inf,
+        f"top_p must lie in (0, 1], got {top_p}": top_p is None or 0 < top_p <= 1,
+        f"top_k must be ≥ 1, got {top_k}": top_k is None or top_k >= 1,
+        f"max_tokens must be ≥ 1, got {limit}": limit is None or limit >= 1,
+    }
+    if broken := [rule for rule, kept in rules.items() if not kept]:
+        raise RequestError(f"model {model!r}: {'; '.join(broken)}", billed=False)
 
 
 def _settles(waiting: asyncio.Future[Any]) -> Callable[[Answer | BaseException], None]:

@@ -19,8 +19,8 @@ from archon.errors import RequestError
 if TYPE_CHECKING:
     from torch import Tensor
 
-_KEPT_TOKENS = 16_384
-"""Prompt tokens whose caches are kept for further draws of the same prompt."""
+_KEPT_BYTES = 1 << 26
+"""Of prompts' caches, kept for further draws of the same prompt: 16,000 tokens of a zoo model."""
 _PACKED_TOKENS = 1_024
 """Prompt tokens run in one forward: products are at full speed from a few hundred rows on."""
 
@@ -95,10 +95,10 @@ class PlainDecoding:
 
     def _keep(self, found: dict[tuple[int, ...], Prefix | BaseException]) -> None:
         self._prefixes.update({prompt: made for prompt, made in found.items() if isinstance(made, Prefix)})
-        total = sum(map(len, self._prefixes))
-        while total > _KEPT_TOKENS:
-            prompt, _ = self._prefixes.popitem(last=False)
-            total -= len(prompt)
+        total = sum(prefix.size for prefix in self._prefixes.values())
+        while total > _KEPT_BYTES:
+            _, oldest = self._prefixes.popitem(last=False)
+            total -= oldest.size
 
     def _drawn(self, rows: list[Row], logits: Tensor) -> Made:
         finite = logits.isfinite().all(-1).tolist()

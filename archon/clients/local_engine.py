@@ -22,6 +22,8 @@ from archon.clients.local_stream import GrowingText
 from archon.errors import ArchonError, ClientError
 
 _JOIN_SECONDS = 5.0
+_ADMITTED_TOKENS = 4_096
+"""Prompt tokens admitted in one turn, so that answers under way are not held up for long; one prompt always is."""
 _Post = tuple[AbstractEventLoop, Callable[[Any], None], Any]
 
 
@@ -112,7 +114,10 @@ class Engine:
     def _admit(self) -> None:
         """Takes in as many waiting jobs as there are slots; scoring needs none."""
         fresh: list[Job] = []
+        prompts: set[tuple[int, ...]] = set()
         while self._waiting and len(self._running) + len(fresh) < self._slots:
+            if sum(map(len, prompts)) >= _ADMITTED_TOKENS:
+                break
             job = self._waiting.popleft()
             if job.cancelled:
                 continue
@@ -122,6 +127,7 @@ class Engine:
                 continue
             job.growing = GrowingText(self._text, job.stops) if job.stops or job.piece else None
             fresh.append(job)
+            prompts.add(job.prompt)
         if fresh:
             self._running.update(dict.fromkeys(fresh))
             self._take(self._guarded(lambda: self._decoding.begin(fresh)))

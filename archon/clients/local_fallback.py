@@ -58,7 +58,8 @@ class TransformersModel:
 
     def _prefilled(self, prompt: Sequence[int]) -> Prefix:
         found = self._model(_batch(prompt), use_cache=True)
-        return Prefix(found.past_key_values, found.logits[0, -1].clone(), len(prompt))
+        cache = found.past_key_values
+        return Prefix(cache, found.logits[0, -1].clone(), len(prompt), _size(cache))
 
     def _next(self, row: Row) -> Tensor:
         found = self._model(_batch([row.token]), past_key_values=row.place, use_cache=True)
@@ -72,6 +73,14 @@ def _batch(tokens: Sequence[int]) -> Tensor:
     import torch
 
     return torch.tensor([list(tokens)])
+
+
+def _size(cache: Any) -> int:
+    """Bytes of what a cache of transformers holds."""
+    import torch
+
+    parts = [part for layer in getattr(cache, "layers", ()) for part in vars(layer).values()]
+    return sum(part.nbytes for part in parts if isinstance(part, torch.Tensor))
 
 
 def _loaded(folder: Path, dtype: torch.dtype) -> Any:

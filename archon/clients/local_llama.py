@@ -29,7 +29,6 @@ class Shape(NamedTuple):
     heads: int
     kv_heads: int
     head_dim: int
-    intermediate: int
     context: int
     epsilon: float
     theta: float
@@ -72,7 +71,10 @@ class Llama:
 
     def prefill(self, prompts: Sequence[Sequence[int]]) -> list[Prefix]:
         logits, caches = self._packed(prompts, [len(prompt) - 1 for prompt in prompts])
-        return [Prefix(cache, last, len(prompt)) for cache, last, prompt in zip(caches, logits, prompts, strict=True)]
+        return [
+            Prefix(cache, last, len(prompt), cache.nbytes)
+            for cache, last, prompt in zip(caches, logits, prompts, strict=True)
+        ]
 
     def open(self, prefix: Prefix, owner: Any) -> Row:
         row = Row(owner, prefix.length)

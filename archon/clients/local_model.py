@@ -17,15 +17,17 @@ if TYPE_CHECKING:
 class Prefix:
     """A prompt after its forward."""
 
-    __slots__ = ("cache", "length", "logits")
+    __slots__ = ("cache", "length", "logits", "size")
 
-    def __init__(self, cache: Any, logits: Tensor, length: int) -> None:
+    def __init__(self, cache: Any, logits: Tensor, length: int, size: int) -> None:
         self.cache = cache
         """Keys and values, in the model's own form."""
         self.logits = logits
         """[vocabulary], of the token after the prompt."""
         self.length = length
         """Tokens in the cache."""
+        self.size = size
+        """Bytes of the cache."""
 
 
 class Row:

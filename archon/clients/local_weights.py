@@ -115,7 +115,6 @@ def _shape(config: Mapping[str, Any]) -> Shape:
         heads=heads,
         kv_heads=config.get("num_key_value_heads") or heads,
         head_dim=config.get("head_dim") or config["hidden_size"] // heads,
-        intermediate=config["intermediate_size"],
         context=config.get("max_position_embeddings", 2048),
         epsilon=config.get("rms_norm_eps", 1e-6),
         theta=config.get("rope_theta") or rope.get("rope_theta") or 10_000.0,

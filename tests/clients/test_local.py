@@ -243,13 +243,13 @@ async def test_draws_of_one_prompt_share_one_forward(llama: Path, monkeypatch: p
 async def test_old_prompts_are_forgotten(llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from archon.clients import local_decoding
 
-    monkeypatch.setattr(local_decoding, "_KEPT_TOKENS", 40)
+    monkeypatch.setattr(local_decoding, "_KEPT_BYTES", 100_000)  # 48 tokens of 2 layers × 2 × 64 × 8 bytes
     made = LocalClient.from_spec(spec(llama))
     texts = [(await made.complete(ask("apples " * index))).text for index in (1, 2, 3, 1)]
     assert texts[0] == texts[3]
     decoding = made._engine._decoding
     assert isinstance(decoding, PlainDecoding)
-    assert sum(map(len, decoding._prefixes)) <= 40
+    assert 0 < sum(map(len, decoding._prefixes)) <= 48
     await made.aclose()
 
 
@@ -279,6 +279,34 @@ async def test_what_a_local_model_cannot_do_is_refused_by_name(client: LocalClie
         with pytest.raises(RequestError, match=name):
             await client.complete(request)
     assert (await client.complete(replace(ask(presence_penalty=0.0), response_format={"type": "text"}))).text
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("temperature", -1.0), ("temperature", math.inf), ("top_p", 0.0), ("top_p", 1.5), ("top_k", 0), ("max_tokens", 0)],
+)
+async def test_settings_out_of_range_are_refused_by_name(client: LocalClient, setting: str, value: float) -> None:
+    with pytest.raises(RequestError, match=f"{setting} must"):
+        await client.complete(ask(**{setting: value}))
+
+
+async def test_many_long_prompts_are_admitted_by_turns(llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from archon.clients import local_engine
+
+    monkeypatch.setattr(local_engine, "_ADMITTED_TOKENS", 100)
+    begun: list[int] = []
+    honest = PlainDecoding.begin
+    monkeypatch.setattr(
+        PlainDecoding,
+        "begin",
+        lambda self, jobs: (begun.append(sum(len(j.prompt) for j in jobs)), honest(self, jobs))[1],
+    )
+    made = LocalClient.from_spec(spec(llama))
+    requests = [ask(f"{index} " + "apples " * 20) for index in range(12)]
+    answers = await asyncio.gather(*map(made.complete, requests))
+    await made.aclose()
+    assert all(answer.text for answer in answers)
+    assert max(begun) < 100 + max(answer.usage.prompt_tokens for answer in answers)
 
 
 class Poisoned:
