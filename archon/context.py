@@ -32,6 +32,9 @@ _list_clock: ContextVar[float] = ContextVar("list_clock")
 """Seconds of list latency passed in the running branch of a node. A context variable because branches are tasks: each
 has its own value, and `gather` joins them by the maximum."""
 
+_alone: ContextVar[bool] = ContextVar("alone", default=True)
+"""False in a branch beside others: its text is not the answer, so it is not streamed."""
+
 
 class Clients(Protocol):
     """What a context needs of the client stack (archon.clients.stack.ClientStack has it)."""
@@ -141,6 +144,8 @@ class NodeContext:
 
         async def timed(branch: Awaitable[T]) -> tuple[T, float]:
             _list_clock.set(start)
+            if len(branches) > 1:
+                _alone.set(False)
             return await branch, _list_clock.get()
 
         if len(branches) == 1:
@@ -198,20 +203,22 @@ class NodeContext:
         """One draw, recorded. A failed call is returned, not raised: its siblings go on."""
         seed = derived_seed(self.run.seed, model, canonical, sample)
         try:
-            completion = await self._call(model, replace(request, sample=sample, seed=seed))
+            completion = await self._call(model, role, replace(request, sample=sample, seed=seed))
         except ContextOverflowError:
             raise
         except ClientError as error:
-            paid = error.completion.usage if error.completion else Usage()
-            self._record(Call(self.node, model, role, sample, paid, cached=False, error=str(error)))
+            given = error.completion
+            paid, cached = (given.usage, given.cached) if given else (Usage(), False)
+            self._record(Call(self.node, model, role, sample, paid, cached, error=str(error)))
+            _list_clock.set(_list_clock.get(0.0) + paid.seconds)
             return error
         self._record(Call(self.node, model, role, sample, completion.usage, completion.cached, text=completion.text))
         _list_clock.set(_list_clock.get(0.0) + completion.usage.seconds)
         return completion
 
-    async def _call(self, model: str, request: Request) -> Completion:
+    async def _call(self, model: str, role: Role, request: Request) -> Completion:
         client = self.run.client(model)
-        if not (self.streams and self.run.sink):
+        if not (self.streams and self.run.sink and role in _ANSWERS and _alone.get()):
             return await client.complete(request)
         completion: Completion | None = None
         async for chunk in client.stream(request):

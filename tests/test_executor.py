@@ -278,3 +278,32 @@ def test_architectures_load_into_the_executor() -> None:
     raw = {"nodes": [{"id": "g", "layer": "generator", "model": "m"}], "output": "g"}
     system = Archon(Architecture.from_dict(raw), models=table(m={"answers": ["answer 7"]}))
     assert system.run("q").text == "answer 7"
+
+
+def test_a_judges_words_are_never_streamed_as_the_answer() -> None:
+    """The evaluator ends the system with a single call, whose text is a judgement and not the answer."""
+    from archon import UnitTestEvaluator, UnitTestGenerator
+
+    models = table(g={"answers": ["the answer"]}, t={"answers": ["TESTS:\n1. It is right."]}, j={"answers": ["1: PASS"]})
+    pieces: list[str] = []
+    part = Generator("g") >> UnitTestGenerator("t") >> UnitTestEvaluator("j")
+    assert go(part, models, sink=lambda chunk: pieces.append(chunk.text)).text == "the answer"
+    assert pieces == []
+
+
+def test_the_fusions_of_chunks_are_not_streamed_with_the_answer() -> None:
+    models = table(g={"answers": [letter * 1200 for letter in "abcd"]}, f={"answers": {"": "fused"}, "context": 900})
+    pieces: list[str] = []
+    part = Generator("g", samples=4) >> Fuser("f", max_tokens=50)
+    result = go(part, models, sink=lambda chunk: pieces.append(chunk.text))
+    assert sum(call.node == "fuser" for call in result.trace.calls) > 1
+    assert "".join(pieces) == result.text == "fused"
+
+
+def test_an_unusable_answer_from_the_cache_is_not_spent_again(tmp_path: Any) -> None:
+    models = table(m={"answers": ["4"]}, e={"failures": {"empty": 1.0}})
+    part = (Generator("m") | Generator("e")) >> Vote()
+    first = go(part, models, CacheStore(tmp_path / "c.sqlite"))
+    again = go(part, models, CacheStore(tmp_path / "c.sqlite"))
+    assert (first.spend.calls, again.spend.calls) == (2, 0)
+    assert first.list_usage.calls == again.list_usage.calls == 2
