@@ -12,19 +12,14 @@ A budget belongs to one event loop at a time; it is not thread-safe.
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections import deque
 from dataclasses import dataclass, field
 
-from archon.errors import BudgetError, ConfigError, DeadlineError
-from archon.journal import Amount, Journal
+from archon.amounts import Amount, Bounds, check_bound, micro_usd
+from archon.errors import BudgetError, DeadlineError
+from archon.journal import Journal
 from archon.types import Usage
-
-
-def micro_usd(cost: float) -> int:
-    """US dollars as whole micro-dollars, rounded up; a millionth of a micro-dollar is float noise and is not."""
-    return math.ceil(round(cost * 1e6, 6))
 
 
 class Budget:
@@ -52,11 +47,8 @@ class Budget:
         parent: Budget | None = None,
         journal: Journal | None = None,
     ) -> None:
-        for name, value in (("calls", calls), ("tokens", tokens), ("usd", usd), ("seconds", seconds)):
-            if value is not None and not (math.isfinite(value) and value >= 0):
-                raise ConfigError(f"budget: {name} must be a number ≥ 0, got {value}")
-        self._calls, self._tokens = calls, tokens
-        self._micro = None if usd is None else math.floor(round(usd * 1e6, 6))
+        check_bound("seconds", seconds)
+        self._bounds = Bounds.checked(calls, tokens, usd)
         self._ends = None if seconds is None else time.monotonic() + seconds
         self._seconds = seconds
         self._chain: tuple[Budget, ...] = (self, *(parent._chain if parent else ()))
@@ -98,12 +90,12 @@ class Budget:
     @property
     def limits_usd(self) -> bool:
         """Whether this budget or a parent bounds dollars, so that every model needs a price."""
-        return any(budget._micro is not None for budget in self._chain)
+        return any(budget._bounds.micro_usd is not None for budget in self._chain)
 
     @property
     def limits_tokens(self) -> bool:
         """Whether this budget or a parent bounds tokens or dollars, so that every call needs a bound on its tokens."""
-        return any(budget._tokens is not None or budget._micro is not None for budget in self._chain)
+        return self.limits_usd or any(budget._bounds.tokens is not None for budget in self._chain)
 
     async def reserve(self, calls: int, tokens: int, micro_usd: int | None, what: str) -> Reservation:
         """Sets the worst case of a call aside, waiting for room where calls under way may free it.
@@ -195,38 +187,17 @@ class Budget:
         return all(budget._fits(want) for budget in self._chain)
 
     def _fits(self, want: Amount) -> bool:
-        return not self._excess(self._spent + self._reserved + want)
-
-    def _excess(self, total: Amount) -> list[str]:
-        """Names of the bounds that `total` is over."""
-        bounds = (
-            ("calls", total.calls, self._calls),
-            ("tokens", total.tokens, self._tokens),
-            ("USD", total.micro_usd, self._micro),
-        )
-        return [name for name, amount, bound in bounds if bound is not None and amount > bound]
+        return not self._bounds.excess(self._spent + self._reserved + want)
 
     def _refusal(self, want: Amount, what: str) -> BudgetError | None:
         """The error for a call that would not fit even if all calls under way turned out to cost nothing."""
         for budget in self._chain:
-            names = budget._excess(budget._spent + want)
-            if names:
-                return BudgetError(f"budget: refused {what}: {'; '.join(budget._account(n, want) for n in names)}")
+            over = budget._bounds.excess(budget._spent + want)
+            if over:
+                state = (want, budget._spent, budget._reserved)
+                said = "; ".join(budget._bounds.account(name, *state) for name in over)
+                return BudgetError(f"budget: refused {what}: {said}")
         return None
-
-    def _account(self, name: str, want: Amount) -> str:
-        """One bound's state as words: what the call would need, what is left, what is spent and reserved."""
-        asked, spent, held, bound = {
-            "calls": (want.calls, self._spent.calls, self._reserved.calls, self._calls),
-            "tokens": (want.tokens, self._spent.tokens, self._reserved.tokens, self._tokens),
-            "USD": (want.micro_usd, self._spent.micro_usd, self._reserved.micro_usd, self._micro),
-        }[name]
-        left = max(0, (bound or 0) - spent)
-        numbers = [f"{n / 1e6:.6f}" if name == "USD" else f"{n:,}" for n in (asked, left, bound or 0, spent, held)]
-        return (
-            f"it would reserve {numbers[0]} {name}, {numbers[1]} of {numbers[2]} {name} are left "
-            f"({numbers[3]} spent, {numbers[4]} reserved by calls under way)"
-        )
 
     def _time_left(self) -> float | None:
         deadline = self.deadline

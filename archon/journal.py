@@ -12,49 +12,11 @@ import json
 import os
 import secrets
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from archon.amounts import Amount
 from archon.errors import BudgetError, ConfigError
-
-
-@dataclass(frozen=True, slots=True)
-class Amount:
-    """A number of calls, tokens and micro-dollars."""
-
-    calls: int = 0
-    tokens: int = 0
-    """Prompt and completion tokens together."""
-    micro_usd: int = 0
-    """Millionths of a US dollar; priced calls only."""
-    unpriced: int = 0
-    """How many of the calls have no known price."""
-
-    @property
-    def cost_usd(self) -> float | None:
-        """US dollars; None = at least one call's price is unknown."""
-        return None if self.unpriced else self.micro_usd / 1e6
-
-    def __add__(self, other: Amount) -> Amount:
-        return Amount(
-            self.calls + other.calls,
-            self.tokens + other.tokens,
-            self.micro_usd + other.micro_usd,
-            self.unpriced + other.unpriced,
-        )
-
-    def __sub__(self, other: Amount) -> Amount:
-        return Amount(
-            self.calls - other.calls,
-            self.tokens - other.tokens,
-            self.micro_usd - other.micro_usd,
-            self.unpriced - other.unpriced,
-        )
-
-    def fields(self) -> list[int]:
-        """The four numbers, in the order of the constructor."""
-        return [self.calls, self.tokens, self.micro_usd, self.unpriced]
 
 
 class Journal:

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from archon.budget import Budget, Reservation, micro_usd
+from archon.amounts import Amount, micro_usd
+from archon.budget import Budget, Reservation
 from archon.errors import BudgetError, ConfigError, DeadlineError
-from archon.journal import Amount, Journal
+from archon.journal import Journal
 from archon.types import Usage
 
 

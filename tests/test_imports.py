@@ -15,7 +15,15 @@ ROOT = Path(__file__).parent.parent
 
 _VALUES = {"archon.types", "archon.errors", "archon.protocols"}
 _CORE = _VALUES | {"archon.models", "archon.registry", "archon.canonical", "archon.architecture", "archon.graph"}
-_MIDDLE = {"archon.budget", "archon.journal", "archon.trace", "archon.extract", "archon.numerals", "archon.latex"}
+_MIDDLE = {
+    "archon.amounts",
+    "archon.budget",
+    "archon.journal",
+    "archon.trace",
+    "archon.extract",
+    "archon.numerals",
+    "archon.latex",
+}
 _WORDS = {"archon.prompts", "archon.quoting", "archon.parsing"}
 _RUN = _CORE | _MIDDLE | _WORDS | {"archon.context", "archon.executor"}
 _CLIENTS = _VALUES | _MIDDLE | {"archon.models", "archon.registry", "archon.clients", "archon.zoo"}
@@ -31,8 +39,9 @@ ALLOWED: dict[str, set[str]] = {
     "archon.canonical": _VALUES | {"archon.registry"},
     "archon.architecture": _VALUES | {"archon.canonical", "archon.models"},
     "archon.graph": _VALUES | {"archon.canonical", "archon.architecture"},
-    "archon.budget": _VALUES | {"archon.journal"},
-    "archon.journal": _VALUES,
+    "archon.amounts": _VALUES,
+    "archon.journal": _VALUES | {"archon.amounts"},
+    "archon.budget": _VALUES | {"archon.amounts", "archon.journal"},
     "archon.trace": _VALUES,
     "archon.extract": _VALUES | {"archon.numerals", "archon.latex"},
     "archon.numerals": set(),

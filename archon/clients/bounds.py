@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from archon.budget import micro_usd
+from archon.amounts import micro_usd
 from archon.clients.defaults import TOKEN_BOUNDS
 from archon.errors import BudgetError
 from archon.types import Message, Price, Request

@@ -111,7 +111,7 @@ class LiteLLMClient:
 
     @contextmanager
     def _mapped(self, request: Request) -> Iterator[None]:
-        """litellm's errors (and those of the SDKs below it) as this project's; a cause that tells the key is left off."""
+        """litellm's errors (and those of the SDKs below it) as ours; a cause that tells the key is left off."""
         try:
             yield
         except ClientError:

@@ -7,13 +7,13 @@ from typing import Any, cast
 
 import pytest
 
+from archon.amounts import Amount
 from archon.budget import Budget
 from archon.clients.budget import Budgeted
 from archon.clients.fake import FakeClient
 from archon.clients.guard import Guarded
 from archon.clients.limit import Limited, Limiter
 from archon.errors import BudgetError, ClientError, DeadlineError
-from archon.journal import Amount
 from archon.protocols import Client
 from archon.types import Completion, Message, Request, TokenLogprob, Usage, assistant
 from tests.clients.fakes import ASKED, OPEN, PRICE, fake, text
