@@ -387,7 +387,7 @@ def canonical_json(value: Any) -> str:
 
 def stable_hash(value: Any, length: int = 16) -> str:
     """The first `length` hex digits of SHA-256 over the canonical JSON of `value`; the same in every process."""
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:length]
+    return hashlib.sha256(canonical_json(value).encode(errors="surrogatepass")).hexdigest()[:length]
 
 
 def derived_seed(*parts: str | int | None) -> int:

@@ -143,3 +143,8 @@ def test_hashes_and_seeds_are_fixed_for_ever() -> None:
     assert stable_hash({}) == "44136fa355b3678a"
     assert 0 <= derived_seed(0, "m", None) < 2**63
     assert derived_seed(0, "m") != derived_seed(1, "m")
+
+
+def test_half_a_surrogate_pair_can_be_hashed() -> None:
+    """JSON from a provider may be cut inside an emoji; the draws that show such an answer still need their seeds."""
+    assert stable_hash("\ud83d") != stable_hash("\ud83e")
