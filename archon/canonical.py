@@ -68,6 +68,12 @@ class CanonicalNode:
         }
         return canonical_json([self.name, rest])
 
+    @property
+    def draw_key(self) -> str:
+        """Equal for nodes that draw one request from the same inputs, however many draws each makes or needs."""
+        rest = {key: value for key, value in self.arguments.items() if key not in ("samples", "quorum")}
+        return canonical_json([self.name, rest, self.inputs])
+
 
 def nodes(given: Sequence[SupportsNode], output: str) -> tuple[CanonicalNode, ...]:
     """The nodes in canonical order (inputs before consumers), siblings merged, inputs sorted, bases assigned.
@@ -125,7 +131,8 @@ def _canonical(node: SupportsNode) -> CanonicalNode:
         layer = registry.build_layer(node.layer, node.arguments)
     except ConfigError as error:
         raise ArchitectureError(f"node {node.id!r}: {error}") from None
-    return CanonicalNode(node.id, node.layer, layer, asdict(layer), node.inputs)  # type: ignore[call-overload]
+    name = registry.short_name("layers", node.layer)
+    return CanonicalNode(node.id, name, layer, asdict(layer), node.inputs)  # type: ignore[call-overload]
 
 
 def _merge_siblings(found: dict[str, CanonicalNode]) -> dict[str, CanonicalNode]:
@@ -240,6 +247,6 @@ def _discrete(found: Mapping[str, CanonicalNode], colours: dict[str, str]) -> It
 def _with_bases(ordered: Iterator[CanonicalNode]) -> Iterator[CanonicalNode]:
     taken: dict[str, int] = defaultdict(int)
     for node in ordered:
-        key = canonical_json([node.request_key, node.inputs])
+        key = node.draw_key
         yield replace(node, base=taken[key])
         taken[key] += node.samples

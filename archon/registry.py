@@ -75,6 +75,11 @@ def resolve(kind: Kind, name: str) -> Any:
     return _load(kind, name, path)
 
 
+def short_name(kind: Kind, name: str) -> str:
+    """The short name of what a dotted path of our own names; any other name as it is."""
+    return next((short for short, path in _TABLES[kind].items() if path == name), name)
+
+
 def layer_names() -> tuple[str, ...]:
     """Short names of all layers."""
     return names("layers")

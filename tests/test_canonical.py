@@ -96,6 +96,23 @@ def test_siblings_never_share_sample_indices() -> None:
     assert sorted(drawn) == [0, 1, 2, 3, 4]
 
 
+def test_siblings_that_need_other_quorums_never_share_sample_indices() -> None:
+    """A quorum says how many draws must succeed, not what is asked: the request is one, so are its sample indices."""
+    arch = _arch(
+        _node("g1", "generator", samples=2),
+        _node("g2", "generator", samples=3, quorum=2),
+        _node("v", "vote", "g1", "g2", model=None),
+        output="v",
+    )
+    ranges = [range(node.base, node.base + node.samples) for node in arch.canonical_nodes if node.name == "generator"]
+    assert sorted(index for indices in ranges for index in indices) == [0, 1, 2, 3, 4]
+
+
+def test_a_dotted_path_of_our_own_is_the_short_name() -> None:
+    short, dotted = (_arch(_node("g", name), output="g") for name in ("generator", "layers.generator:Generator"))
+    assert short.hash == dotted.hash
+
+
 def test_a_six_ring_is_not_two_triangles() -> None:
     """Colour refinement alone cannot tell these apart: six generators, six fusers of two generators each."""
 
