@@ -137,3 +137,5 @@ def read_raw(path: Path) -> Any:
         raise ArchitectureError(f"{path}: no such file") from None
     except json.JSONDecodeError as error:
         raise ArchitectureError(f"{path}: line {error.lineno}: not valid JSON ({error.msg})") from None
+    except (OSError, UnicodeDecodeError, RecursionError) as error:
+        raise ArchitectureError(f"{path}: cannot be read ({error})") from None

@@ -100,6 +100,8 @@ class Builder:
         if model is not None:
             if not self.roles:
                 raise ArchitectureError(f"layer {self.layer!r} calls no model; leave {model!r} out")
+            if self.roles[0] in models:
+                raise ArchitectureError(f"layer {self.layer!r}: its {self.roles[0]} is given twice; keep one")
             models = {self.roles[0]: model, **models}
         named: str | dict[str, str] | None = models or None
         if list(models) == ["model"]:

@@ -130,7 +130,7 @@ class _Reader:
         model, provider = raw.get("model"), raw.get("model_type", "Together_API")
         if not isinstance(model, str) or not model:
             raise ArchitectureError(f"{self.where}: {place}: `model` is missing")
-        if provider not in _PROVIDERS:
+        if not isinstance(provider, str) or provider not in _PROVIDERS:
             raise ArchitectureError(
                 f"{self.where}: {place}: {UnknownNameError('model_type', str(provider), _PROVIDERS)}"
             )

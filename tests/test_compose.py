@@ -67,6 +67,11 @@ def test_a_layer_without_models_takes_none() -> None:
         Vote("a")
 
 
+def test_a_model_given_twice_is_refused() -> None:
+    with pytest.raises(ArchitectureError, match="given twice"):
+        Generator("a", model="b")
+
+
 def test_ids_can_be_given() -> None:
     part = Generator("a", id="draft") >> Fuser("b", id="final")
     assert _edges(part) == {("draft", "final")}

@@ -120,6 +120,7 @@ def test_samples_of_a_layer_that_makes_one_call_are_only_worth_a_word_when_not_o
         ({"layers": [[{"type": "generator", "model_type": "OpenAI_API"}]]}, "`model` is missing"),
         ({"layers": [[{"type": "magic", "model": "m"}]]}, "unknown type 'magic'"),
         ({"layers": [[{"type": "generator", "model": "m", "model_type": "Nowhere"}]]}, "unknown model_type"),
+        ({"layers": [[{"type": "generator", "model": "m", "model_type": ["vLLM"]}]]}, "unknown model_type"),
         (
             {
                 "layers": [

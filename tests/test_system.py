@@ -184,6 +184,11 @@ def test_missing_and_broken_json_files_say_so(tmp_path: Path) -> None:
     (tmp_path / "b.json").write_text("{")
     with pytest.raises(ArchitectureError, match="line 1: not valid JSON"):
         Archon.load(tmp_path / "b.json")
+    (tmp_path / "latin.json").write_bytes(b'{"name": "\xe9"}')
+    (tmp_path / "folder.json").mkdir()
+    for name in ("latin.json", "folder.json"):
+        with pytest.raises(ArchitectureError, match=f"{name}: cannot be read"):
+            Archon.load(tmp_path / name)
 
 
 def test_representation_names_the_system() -> None:
