@@ -161,11 +161,16 @@ class _Draft:
 
     def finished(self) -> Blueprint:
         """The blueprint. Raises Infeasible when there is not exactly one output or a stage leads nowhere."""
-        if len(self.last) != 1 or len(self.groups[-1].rows) != 1:
+        if len(self.last) != 1 or len(self.groups[-1].rows) != 1 or self._undecided():
             raise Infeasible("several answers are left at the end and nothing chooses")
         if self.last[0] != self.groups[-1].id or not self._all_used():
             raise Infeasible("a stage leads nowhere")
         return Blueprint(tuple(self.groups), self.calls, self.space.lift)
+
+    def _undecided(self) -> bool:
+        """Whether the last layer draws several answers, all but the first for nothing."""
+        last = self.groups[-1]
+        return self.candidates[last.id] > 1 and registry.layer_class(last.layer).traits.draws
 
     def _all_used(self) -> bool:
         used = set(self.last)

@@ -19,7 +19,7 @@ from archon.executor import Result
 from archon.graph import Graph
 from archon.protocols import Sandbox
 from archon.trace import Call, NodeRecord, Note, Trace
-from archon.types import Message, State
+from archon.types import Message, State, canonical_json
 
 Outcome = State | NodeError
 
@@ -39,7 +39,7 @@ class RecordedExecutor:
     """Called like `archon.executor.run`. Keep one for all runs that are to share draws; not for several seeds' sake
     or several stacks' at once."""
 
-    _drawn: dict[tuple[str, int, int, int, Sequence[Message]], _Drawn] = field(default_factory=dict)
+    _drawn: dict[tuple[str, int, int, int, str], _Drawn] = field(default_factory=dict)
     _readers: dict[str, Callable[[str], str | None]] = field(default_factory=dict)
 
     async def __call__(
@@ -56,10 +56,11 @@ class RecordedExecutor:
     ) -> Result:
         """One answer. Raises RunError when no answer could be produced."""
         context = RunContext(clients, self._reader(extractor), seed, budget, sandbox)
+        asked = canonical_json([message.to_dict() for message in messages])
         start, done = State(tuple(messages)), dict[str, Outcome]()
         for node in architecture.nodes:
-            record = context.trace.nodes[node.id] = NodeRecord(node.id, node.name)
-            outcome = done[node.id] = await self._outcome(node, start, done, context, record)
+            outcome = done[node.id] = await self._outcome(node, start, asked, done, context)
+            record = context.trace.nodes[node.id]
             if isinstance(outcome, NodeError):
                 record.error = str(outcome)
             else:
@@ -71,10 +72,13 @@ class RecordedExecutor:
         return Result(last.candidates[0].message, last.candidates, context.trace)
 
     async def _outcome(
-        self, node: CanonicalNode, start: State, done: dict[str, Outcome], context: RunContext, record: NodeRecord
+        self, node: CanonicalNode, start: State, asked: str, done: dict[str, Outcome], context: RunContext
     ) -> Outcome:
+        record = context.trace.nodes[node.id] = NodeRecord(node.id, node.name)
         if not node.inputs:
-            return await self._root(node, start, context, record)
+            drawn = await self._root(node, start, asked, context)
+            record.list_ended = drawn.seconds
+            return _renamed(drawn.outcome, node.id)
         inputs = [done[source] for source in node.inputs]
         usable = [each for each in inputs if not isinstance(each, NodeError)]
         record.list_started = max(context.trace.nodes[source].list_ended for source in node.inputs)
@@ -83,9 +87,9 @@ class RecordedExecutor:
         record.list_ended = list_clock()
         return outcome
 
-    async def _root(self, node: CanonicalNode, start: State, context: RunContext, record: NodeRecord) -> Outcome:
-        """A root's outcome, from memory where the same was drawn before, under this node's name."""
-        key = (node.request_key, node.samples, node.base, context.seed, start.conversation)
+    async def _root(self, node: CanonicalNode, start: State, asked: str, context: RunContext) -> _Drawn:
+        """What a root draws, from memory where the same was drawn before; its calls are noted under this node."""
+        key = (node.request_key, node.samples, node.base, context.seed, asked)
         known = self._drawn.get(key)
         if known is None:
             trace = Trace()
@@ -93,10 +97,9 @@ class RecordedExecutor:
             outcome = await _ran(node, start, replace(context, trace=trace))
             known = _Drawn(outcome, tuple(trace.calls), tuple(trace.notes), list_clock())
             self._drawn[key] = known
-        record.list_ended = known.seconds
         context.trace.calls += [replace(call, node=node.id) for call in known.calls]
         context.trace.notes += [replace(note, node=node.id) for note in known.notes]
-        return _renamed(known.outcome, node.id)
+        return known
 
     def _reader(self, name: str) -> Callable[[str], str | None]:
         if name not in self._readers:
