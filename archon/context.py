@@ -131,12 +131,14 @@ class NodeContext:
         except UnparseableError as error:
             self.note("repair", f"{role}: {error}; asked once more", model=model)
         repair = replace(inputs, failed=first.text, wanted=role)
-        (second,) = await self.draw(model, "repair", repair, sampling, offset=offset + _REPAIR_OFFSET)
         try:
+            (second,) = await self.draw(model, "repair", repair, sampling, offset=offset + _REPAIR_OFFSET)
             return pack.parse(role, second.text, inputs)
         except UnparseableError as error:
             self.note("unparseable", f"{role}: {error}, also after one repair", model=model)
-            return None
+        except (NodeError, ContextOverflowError) as error:
+            self.note("unparseable", f"{role}: the repair failed: {error}", model=model)
+        return None
 
     async def gather(self, *branches: Awaitable[T]) -> list[T]:
         """See `archon.protocols.Context.gather`."""

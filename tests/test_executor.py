@@ -284,7 +284,8 @@ def test_a_judges_words_are_never_streamed_as_the_answer() -> None:
     """The evaluator ends the system with a single call, whose text is a judgement and not the answer."""
     from archon import UnitTestEvaluator, UnitTestGenerator
 
-    models = table(g={"answers": ["the answer"]}, t={"answers": ["TESTS:\n1. It is right."]}, j={"answers": ["1: PASS"]})
+    tests, verdict = "TESTS:\n1. It is right.", "1: PASS"
+    models = table(g={"answers": ["the answer"]}, t={"answers": [tests]}, j={"answers": [verdict]})
     pieces: list[str] = []
     part = Generator("g") >> UnitTestGenerator("t") >> UnitTestEvaluator("j")
     assert go(part, models, sink=lambda chunk: pieces.append(chunk.text)).text == "the answer"
@@ -307,3 +308,12 @@ def test_an_unusable_answer_from_the_cache_is_not_spent_again(tmp_path: Any) -> 
     again = go(part, models, CacheStore(tmp_path / "c.sqlite"))
     assert (first.spend.calls, again.spend.calls) == (2, 0)
     assert first.list_usage.calls == again.list_usage.calls == 2
+
+
+def test_a_repair_that_fails_is_a_fallback_and_not_a_failed_run() -> None:
+    """The repair repeats the first prompt and the answer, so it may not fit where the first call did."""
+    models = table(g={"answers": ["1", "2"]}, r={"answers": ["no ranking at all " * 30], "context": 560})
+    result = go(Generator("g", samples=2) >> Ranker("r", max_tokens=200) >> Vote(), models)
+    assert result.text == "1"
+    assert [note.kind for note in result.trace.notes if note.node == "ranker"] == ["repair", "unparseable", "fallback"]
+    assert any("the repair failed" in note.message for note in result.trace.notes)
