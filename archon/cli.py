@@ -7,6 +7,7 @@ Errors are one line on standard error.
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import sys
 import warnings
@@ -179,6 +180,9 @@ def list_models(models: ModelsFile = None) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line; the console script `archon`."""
     warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
+    for stream in (sys.stdin, sys.stdout, sys.stderr):  # a text may hold what the terminal's encoding does not
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = app(list(arguments) if arguments is not None else None, standalone_mode=False)
     except TyperException as error:
@@ -198,7 +202,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def write_json(path: Path, value: object) -> None:
     """Writes JSON. Raises ConfigError when the file cannot be written."""
     try:
-        path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+        path.write_text(text, encoding="utf-8", errors="backslashreplace")  # half a surrogate pair as JSON's \\uXXXX
     except OSError as error:
         raise ConfigError(f"{path}: cannot be written ({error.strerror}); name another file with --json") from None
 

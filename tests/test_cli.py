@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +63,18 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
     lines = [line for line in said.splitlines() if line.strip()]
     assert len(lines) == 1, said
     return lines[0]
+
+
+def test_half_a_character_in_an_answer_is_shown_and_written(tmp_path: Path) -> None:
+    """In a process of its own: pytest's capture would take what a terminal's encoding refuses."""
+    path, result = tmp_path / "s.json", tmp_path / "r.json"
+    model = {"id": "m", "client": "fake", "options": {"answers": ["cut \ud83d here"]}}
+    nodes = [{"id": "g", "layer": "generator", "model": "m"}]
+    path.write_text(json.dumps({"nodes": nodes, "output": "g", "models": [model]}))
+    command = [sys.executable, "-c", "from archon.cli import main; main()", "run", path, "q", "--json", result]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "cut \\ud83d here\n"), done.stderr
+    assert json.loads(result.read_text())["answer"] == "cut \ud83d here"
 
 
 def test_run_answers(system: Path, capsys: pytest.CaptureFixture[str]) -> None:

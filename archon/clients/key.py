@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 
+from archon.errors import ConfigError
 from archon.models import ModelSpec
 from archon.types import Request, canonical_json
 
@@ -19,10 +20,18 @@ def upstream_identity(spec: ModelSpec, neutral: frozenset[str] = frozenset(), fi
     Args:
         neutral: options of the client that cannot change an answer (header values, paths' names).
         fingerprint: what the transport says about content behind its options (a hash of weights, of a file).
+
+    Raises:
+        ConfigError: an option is no JSON value (YAML reads 2024-01-01 as a date).
     """
     options = {key: value for key, value in spec.options.items() if key not in neutral}
     endpoint = spec.endpoint.rstrip("/") if spec.endpoint else None
-    return canonical_json([spec.client, endpoint, spec.upstream, options, fingerprint])
+    try:
+        return canonical_json([spec.client, endpoint, spec.upstream, options, fingerprint])
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"model {spec.id!r}: options: only plain JSON values may stand here ({error}); put dates in quotes"
+        ) from None
 
 
 def call_key(identity: str, request: Request, seeded: bool) -> str:

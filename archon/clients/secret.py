@@ -18,10 +18,10 @@ _BYTES = 32
 
 def quoting_secret() -> bytes:
     """The user's secret, 32 bytes."""
-    path = _folder() / "quoting-secret"
     try:
+        path = _folder() / "quoting-secret"
         kept = path.read_bytes() if path.exists() else _kept(path)
-    except OSError:
+    except (OSError, RuntimeError):  # RuntimeError: a user without a home
         return secrets.token_bytes(_BYTES)
     return kept if len(kept) == _BYTES else secrets.token_bytes(_BYTES)
 

@@ -39,6 +39,15 @@ def test_where_it_cannot_be_kept_each_process_has_its_own(tmp_path: Path, monkey
     assert quoting_secret() != quoting_secret()
 
 
+def test_a_user_without_a_home_gets_one_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    assert len(quoting_secret()) == 32
+
+
 def test_a_damaged_secret_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     quoting_secret()

@@ -156,6 +156,7 @@ async def test_the_secret_is_kept_beside_the_cache_and_packs_are_shared(tmp_path
         ({"client": "openai"}, "endpoint: none is given"),
         ({"client": "openai", "endpoint": "http://x/v1", "key_env": "NO_SUCH_KEY"}, "NO_SUCH_KEY is not set"),
         ({"client": "tests.clients.test_stack:Missing"}, "has no 'Missing'"),
+        ({"options": {"latency": float("nan")}}, "model 'm': options: only plain JSON values"),
     ],
 )
 def test_a_client_that_cannot_be_built_is_one_line(row: dict[str, Any], words: str) -> None:
