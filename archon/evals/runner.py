@@ -5,7 +5,8 @@ What happens to a question:
     - the run gives none (RunError): it scores 0 with the cause, because who asks such a system gets nothing;
     - the budget refuses or its time is over: no further question is begun, those under way end, and what was
       done is returned;
-    - the user's set-up is wrong (ConfigError, a refused key) or there is a bug: all stops and the error is raised.
+    - the user's set-up is wrong (ConfigError, a refused key, an endpoint that cannot be reached and never answered) or
+      there is a bug: all stops and the error is raised.
 Outcomes are in the order of the questions, whatever the order of arrival.
 """
 
@@ -20,7 +21,7 @@ from archon import executor
 from archon.architecture import Architecture
 from archon.budget import Budget
 from archon.context import Clients
-from archon.errors import AuthError, BudgetError, ConfigError, DeadlineError, RunError
+from archon.errors import AuthError, BudgetError, ConfigError, DeadlineError, RetryableError, RunError
 from archon.evals.evaluation import Evaluation, Outcome
 from archon.executor import Result
 from archon.graph import Graph, check
@@ -142,8 +143,8 @@ class _Job:
         try:
             result = await self.ask(question)
         except RunError as error:
-            if any(isinstance(cause, AuthError) for cause in _causes(error)):
-                raise ConfigError(str(error)) from error  # every further question would meet the same
+            if self._hopeless(error):
+                raise ConfigError(str(error)) from error
             return _failed(question, error)
         score = await self._scored(question, result)
         return Outcome(
@@ -155,6 +156,15 @@ class _Job:
             result.trace.cache_hits,
             result.text,
         )
+
+    def _hopeless(self, error: RunError) -> bool:
+        """Whether every further question would meet the same: a key is refused, or an endpoint cannot be reached
+        and nothing was answered yet."""
+        causes = list(_causes(error))
+        if any(isinstance(cause, AuthError) for cause in causes):
+            return True
+        answered = any(outcome.error is None for outcome in self.done.values())
+        return not answered and any(_unreachable(cause) for cause in causes)
 
     async def _scored(self, question: Question, result: Result) -> Score:
         try:
@@ -178,6 +188,11 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     for cause in getattr(error, "causes", ()):
         yield cause
         yield from _causes(cause)
+
+
+def _unreachable(cause: BaseException) -> bool:
+    """No connection was made: there is no status, and it is certain that nothing was billed."""
+    return isinstance(cause, RetryableError) and cause.status is None and cause.billed is False
 
 
 def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -196,6 +196,12 @@ def test_a_refused_key_is_the_users_error_and_no_score() -> None:
         ask(fake(RIGHT, failures={"auth": 1.0}))
 
 
+def test_an_endpoint_that_cannot_be_reached_ends_it_and_is_no_score() -> None:
+    row = {"id": "m", "client": "openai", "endpoint": "http://127.0.0.1:9/v1", "retries": 1}
+    with pytest.raises(ConfigError, match="cannot connect"):
+        ask(ModelTable.from_list([row]), Sums(30), concurrency=4)
+
+
 def test_a_mistaken_setup_is_raised() -> None:
     with pytest.raises(ConfigError, match="concurrency"):
         ask(fake(RIGHT), concurrency=0)
