@@ -20,13 +20,13 @@ from typing import Any
 
 from archon.clients.local_engine import Engine
 from archon.clients.local_jobs import Answer, Job, Token
-from archon.clients.local_loading import LocalOptions, context_of, find_folder, is_zoo, loader
+from archon.clients.local_loading import LocalOptions, context_of, find_folder, fingerprint, is_zoo, loader
 from archon.clients.local_sampling import Draw
 from archon.clients.local_text import Codec, load_codec
 from archon.clients.local_weights import end_tokens, read_config
 from archon.clients.options import read_options
 from archon.clients.price import priced
-from archon.errors import ContextOverflowError, RequestError
+from archon.errors import ConfigError, ContextOverflowError, RequestError
 from archon.models import ModelSpec
 from archon.types import Chunk, Completion, Message, Request, Sampling, TokenLogprob, Usage, assistant, derived_seed
 
@@ -55,6 +55,14 @@ class LocalClient:
     def from_spec(cls, spec: ModelSpec) -> LocalClient:
         """The client of one row of the model table. Raises ConfigError; weights are read at the first call."""
         return cls(spec)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of weights, tokenizer and context: the cache's answers are theirs, not the name's."""
+        try:
+            return fingerprint(self._folder, self._context)
+        except OSError as error:
+            raise ConfigError(f"model folder {str(self._folder)!r}: cannot be read ({error.strerror})") from None
 
     @property
     def capabilities(self) -> frozenset[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 _ZOO = "zoo:"
 _SMALL_PARAMETERS = 50_000_000
+_READ = frozenset({".json", ".jinja", ".safetensors", ".bin", ".model", ".txt"})
+"""Files of a model folder that an answer may depend on."""
+_WHOLE, _END = 64 << 20, 1 << 20
 _NEEDED = ("torch", "safetensors", "tokenizers", "transformers")
 
 
@@ -56,6 +60,25 @@ def find_folder(spec: ModelSpec) -> Path:
     from archon import zoo
 
     return zoo.path(spec.upstream.removeprefix(_ZOO))
+
+
+def fingerprint(folder: Path, context: int) -> str:
+    """Hash of what an answer depends on: the folder's files and the room for an answer. New weights, another hash.
+
+    Of a file beyond 64 MiB only the size and both ends are read: the header, with the names of all tensors, and the
+    last of them, which training changes.
+    """
+    digest = sha256(str(context).encode())
+    for path in sorted(each for each in folder.iterdir() if each.suffix in _READ and each.is_file()):
+        digest.update(f"\0{path.name}\0{path.stat().st_size}\0".encode())
+        with path.open("rb") as file:
+            if path.stat().st_size <= _WHOLE:
+                digest.update(file.read())
+            else:
+                digest.update(file.read(_END))
+                file.seek(-_END, os.SEEK_END)
+                digest.update(file.read(_END))
+    return digest.hexdigest()
 
 
 def is_zoo(spec: ModelSpec) -> bool:

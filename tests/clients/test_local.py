@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import math
+import shutil
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -484,6 +485,31 @@ async def test_auto_falls_back_to_float64_where_rows_depend_on_each_other(
     assert isinstance(decoding, PlainDecoding)
     assert decoding._model.dtype_name == "float64"
     await made.aclose()
+
+
+def test_the_fingerprint_is_of_the_content_and_not_of_the_name(llama: Path, tmp_path: Path) -> None:
+    """A model trained anew under its old name must not be given the old one's answers from the cache."""
+    folder = Path(shutil.copytree(llama, tmp_path / "copy"))
+    first = LocalClient.from_spec(spec(folder)).fingerprint
+    assert first == LocalClient.from_spec(spec(llama)).fingerprint
+    assert first != LocalClient.from_spec(spec(llama, context=40)).fingerprint
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
+    assert first != LocalClient.from_spec(spec(folder)).fingerprint
+    vanished = LocalClient.from_spec(spec(folder))
+    shutil.rmtree(folder)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        _ = vanished.fingerprint
+
+
+def test_only_the_ends_of_large_weights_are_read(llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local_loading, "_WHOLE", 100)
+    monkeypatch.setattr(local_loading, "_END", 10)
+    folder = Path(shutil.copytree(llama, tmp_path / "copy"))
+    first = local_loading.fingerprint(folder, 100)
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
+    assert first != local_loading.fingerprint(folder, 100)
 
 
 def test_messages_are_encoded_once_for_all_draws_of_a_request(llama: Path) -> None:
