@@ -203,7 +203,7 @@ def write_json(path: Path, value: object) -> None:
     """Writes JSON. Raises ConfigError when the file cannot be written."""
     try:
         text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
-        path.write_text(text, encoding="utf-8", errors="backslashreplace")  # half a surrogate pair as JSON's \\uXXXX
+        path.write_text(text, encoding="utf-8", errors="backslashreplace")  # half a surrogate pair as JSON's \uXXXX
     except OSError as error:
         raise ConfigError(f"{path}: cannot be written ({error.strerror}); name another file with --json") from None
 

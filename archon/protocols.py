@@ -187,7 +187,8 @@ class Context(Protocol):
     ) -> RoleOutput | None:
         """One draw, parsed by the model's pack, with one repair attempt.
 
-        None = neither text could be parsed, or the repair's call failed; that is recorded, and the layer falls back as its docstring says.
+        None = neither text could be parsed, or the repair's call failed; that is recorded, and the layer falls back as
+        its docstring says.
         """
         ...
 
