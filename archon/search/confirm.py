@@ -19,6 +19,7 @@ from statistics import pvariance
 from archon.budget import Budget
 from archon.errors import ConfigError
 from archon.evals.metrics import Difference
+from archon.journal import Journal
 from archon.search.baselines import single, single_name, singles, vote
 from archon.search.objective import objective
 from archon.search.session import SEARCHING, Session
@@ -50,8 +51,19 @@ class Findings:
 async def confirm(session: Session) -> Findings:
     """Chooses the winner and measures it. Raises ConfigError when the budget for confirming does not suffice."""
     settings = session.settings
+    journal = None if settings.confirm_usd is None else Journal(settings.out / "confirm-budget.jsonl")
     spent = int(session.study.events["search_ended"]["calls"])
-    session.budget = _budget(settings.confirm_calls, settings.confirm_usd, session.calls_made() - spent)
+    session.budget = _budget(settings.confirm_calls, settings.confirm_usd, session.calls_made() - spent, journal)
+    try:
+        return await _confirmed(session)
+    finally:
+        session.budget = None
+        if journal:
+            journal.close()
+
+
+async def _confirmed(session: Session) -> Findings:
+    settings = session.settings
     chosen = _finalists(session)
     alone = singles(settings.space)
     session.begin("selection", len(chosen) + len(alone))
@@ -121,7 +133,7 @@ def _standard_error(first: Measurement, second: Measurement) -> float:
     return sqrt(pvariance(differences) / len(differences)) if differences else 0.0
 
 
-def _budget(calls: int | None, usd: float | None, made: int) -> Budget | None:
-    if calls is None and usd is None:
-        return None
-    return Budget(calls=None if calls is None else max(0, calls - made), usd=usd)
+def _budget(calls: int | None, usd: float | None, made: int, journal: Journal | None) -> Budget | None:
+    """Less what earlier sessions used: calls by the answers stored, dollars by the journal."""
+    dollars = None if usd is None else Budget(usd=usd, journal=journal)
+    return dollars if calls is None else Budget(calls=max(0, calls - made), parent=dollars)

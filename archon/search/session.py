@@ -20,6 +20,8 @@ from archon.types import Split
 
 SEARCHING = ("baselines", "ranking", "search")
 """Phases that the search's budget pays; the others are paid by the one for confirming."""
+INDISPENSABLE = ("baselines", "selection", "held_out")
+"""Phases in which a system that never answers is a fault of the set-up (an outage, a wrong name) and no score of 0."""
 
 
 @dataclass(slots=True)
@@ -61,10 +63,10 @@ class Session:
         """A measurement the search cannot do without. Raises ConfigError when the budget ends it."""
         found = await self.measure(split, architecture, name)
         if found is None:
-            which = "--max-calls or --max-usd" if self._phase.name in SEARCHING else "the budget for confirming"
+            which = "max" if self._phase.name in SEARCHING else "confirm"
             raise ConfigError(
-                f"the budget ended while {name!r} was measured on {split}: {self.stopped}; raise {which} "
-                "(--dry-run says what is needed); what was measured is kept in the cache"
+                f"the budget ended while {name!r} was measured on {split}: {self.stopped}; raise --{which}-calls or "
+                f"--{which}-usd (--dry-run says what is needed); what was measured is kept in the cache"
             )
         return found
 
@@ -103,6 +105,12 @@ class Session:
         self.stopped = evaluation.stopped
         if not evaluation.complete:
             return None
+        if self._phase.name in INDISPENSABLE and len(questions) == sum(evaluation.errors.values()):
+            cause, count = evaluation.errors.most_common(1)[0]
+            raise ConfigError(
+                f"{name!r} gave no answer to any of the {len(questions)} {split} questions: {cause} (×{count}); mend "
+                "the model's row or take it out of the space; nothing of this measurement was kept"
+            )
         made = Measurement(self._phase.name, split, architecture, name, evaluation, chosen)
         self.study.add(made)
         return made

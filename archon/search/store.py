@@ -181,8 +181,6 @@ class Study:
         whole = raw[: raw.rfind(b"\n") + 1]
         if len(whole) < len(raw):
             os.truncate(self._path, len(whole))
-        if whole and not resume:
-            raise ConfigError(f"{self.out} already holds a search; continue it with --resume, or name another folder")
         for number, line in enumerate(whole.splitlines(), 1):
             try:
                 self._take(json.loads(line))
@@ -190,6 +188,15 @@ class Study:
                 raise ConfigError(
                     f"{self._path}: line {number} cannot be read ({error}); name another folder"
                 ) from None
+        if whole and not resume:
+            self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        """Forgets a search that ended before its first measurement, as after a mistake in the set-up."""
+        if self.order:
+            raise ConfigError(f"{self.out} already holds a search; continue it with --resume, or name another folder")
+        os.truncate(self._path, 0)
+        self.events.clear()
 
     def _take(self, row: dict[str, Any]) -> None:
         if "event" in row:

@@ -46,6 +46,7 @@ async def search(settings: SearchSettings, progress: ProgressListener = lambda _
     try:
         cache = CacheStore(settings.cache or settings.out / "cache.sqlite")
         async with ClientStack(settings.table, cache=cache) as stack:
+            _open_models(settings, stack)
             session = Session(settings, study, stack, cache, progress, _executor(settings, stack))
             await _searched(session)
             findings = await confirm(session)
@@ -55,11 +56,23 @@ async def search(settings: SearchSettings, progress: ProgressListener = lambda _
 
 
 def _check(settings: SearchSettings) -> None:
-    """Fails before anything is spent where a split is empty or a price is missing."""
+    """Fails before anything is spent where a split is empty or the sampler is unknown."""
     for split in ("search", "selection", "held_out"):
         if not settings.benchmark.questions(split):
             raise ConfigError(f"benchmark {settings.benchmark.name!r}: split {split!r} has no question")
     make_sampler(settings.sampler, settings.space, settings.seed)
+
+
+def _open_models(settings: SearchSettings, stack: ClientStack) -> None:
+    """Opens every model of the space, so that a missing key, extra or price ends the search before its first call and
+    not at the first system that needs it."""
+    bounded = settings.max_usd is not None or settings.confirm_usd is not None
+    unpriced = [model for model in settings.table if stack.price(model) is None]
+    if bounded and unpriced:
+        raise ConfigError(
+            f"a budget in US dollars needs every price, and the price is unknown of {', '.join(unpriced)}; "
+            "add `price: {prompt: …, completion: …}` (US dollars per million tokens) to the model's row"
+        )
 
 
 def _executor(settings: SearchSettings, stack: ClientStack) -> Execute:

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from archon import Archon
+from archon.clients.store import CacheStore
 from archon.errors import ConfigError
 from archon.search import Progress, SearchResult, SearchSettings, dry_run, search
 from archon.search.store import LOG, Study
@@ -182,13 +183,53 @@ def test_a_budget_too_small_for_the_baselines_says_so(tmp_path: Path) -> None:
 
 
 def test_a_dollar_budget_holds(tmp_path: Path) -> None:
-    free = searched(settings(tmp_path / "free"))
+    short = space(models=rows(max_tokens=20))  # part of every request, so of every draw
+    free = searched(settings(tmp_path / "free", space=short))
     spent = sum(row["spend"]["cost_usd"] for row in log(tmp_path / "free") if row.get("split") == "search")
-    bound = searched(settings(tmp_path / "bound", max_usd=0.9, space=space(models=rows(max_tokens=20))))
+    bound = searched(settings(tmp_path / "bound", max_usd=0.9, space=short))
     assert spent < 0.9
     assert bound.summary["winner"]["hash"] == free.summary["winner"]["hash"]
     with pytest.raises(ConfigError, match="price is unknown"):
         searched(settings(tmp_path / "none", max_usd=1.0, space=space(models=rows(price=None))))
+
+
+def test_a_missing_price_or_key_of_any_model_is_told_before_the_first_call(tmp_path: Path) -> None:
+    weak, fair, good = rows()
+    unpriced = space(models=[weak, fair, {**good, "price": None}])
+    with pytest.raises(ConfigError, match="price is unknown of fake/good"):
+        searched(settings(tmp_path, confirm_usd=1.0, space=unpriced))
+    keyless = {"id": "fake/good", "client": "openai", "endpoint": "http://127.0.0.1:9/v1", "key_env": "NO_SUCH_KEY"}
+    with pytest.raises(ConfigError, match="NO_SUCH_KEY"):
+        searched(settings(tmp_path, space=space(models=[weak, fair, keyless])))
+    assert [row.get("event") for row in log(tmp_path)] == ["settings"]
+
+
+def test_a_folder_whose_search_never_measured_anything_is_free(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--max-calls"):
+        searched(settings(tmp_path, max_calls=5))
+    assert searched(settings(tmp_path)).summary["trials"] == 8
+
+
+def test_a_model_that_never_answers_ends_the_search_and_is_no_score(tmp_path: Path) -> None:
+    weak, fair, good = rows()
+    down = {**good, "retries": 0, "options": {"failures": {"server_error": 1.0}}}
+    with pytest.raises(ConfigError, match="'fake/good, greedy' gave no answer to any of the 24 search questions"):
+        searched(settings(tmp_path, space=space(models=[weak, fair, down])))
+    assert all("good" not in row["name"] for row in log(tmp_path) if "name" in row)
+
+
+def test_dollars_for_confirming_are_not_given_twice(tmp_path: Path) -> None:
+    given = {"space": space(models=rows(max_tokens=20)), "confirm_usd": 0.002}
+    with pytest.raises(ConfigError, match="--confirm-usd"):
+        searched(settings(tmp_path, **given))
+    cache = CacheStore(tmp_path / "cache.sqlite")
+    kept = len(cache)
+    asyncio.run(cache.aclose())
+    with pytest.raises(ConfigError, match="--confirm-usd"):
+        searched(settings(tmp_path, resume=True, **given))
+    cache = CacheStore(tmp_path / "cache.sqlite")
+    assert kept <= len(cache) <= kept + 1
+    asyncio.run(cache.aclose())
 
 
 def test_the_summary_has_the_promised_form(finished: tuple[Path, SearchResult]) -> None:
