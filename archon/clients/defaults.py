@@ -13,8 +13,11 @@ from archon.errors import RequestError
 from archon.protocols import Client
 from archon.types import Chunk, Completion, Request, Sampling
 
-_RESERVED = ("messages", "model", "n", "best_of", "stream", "stream_options", "seed")
-"""Body fields that `Sampling.extra` may not set: they would change how many answers come back, or in which form."""
+FORM = frozenset(
+    ["messages", "model", "n", "best_of", "stream", "stream_options", "seed", "tools", "functions", "response_format"]
+)
+"""Body fields that neither `Sampling.extra` nor a row's options may set: they would change how many answers come back
+or in which form, or lengthen the prompt past the bound that a budget reserves."""
 
 
 class WithDefaults(Wrapper):
@@ -38,9 +41,10 @@ class WithDefaults(Wrapper):
 
     def _filled(self, request: Request) -> Request:
         extra = request.sampling.extra
-        for name in _RESERVED:
-            if name in extra:
-                raise RequestError(f"sampling may not set {name!r}: several answers are drawn as samples", billed=False)
+        for name in extra:
+            if name in FORM:
+                why = "it belongs to the request, and several answers are drawn as samples"
+                raise RequestError(f"sampling may not set {name!r}: {why}", billed=False)
         bounded = request.sampling.max_tokens is not None or not extra.keys().isdisjoint(TOKEN_BOUNDS)
         if self._base is None or bounded:
             return request

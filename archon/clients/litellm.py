@@ -16,7 +16,7 @@ from pydantic import Field
 
 from archon.clients.assemble import Assembly
 from archon.clients.failures import Upstream, classified
-from archon.clients.options import Options, read_key, read_options
+from archon.clients.options import Options, check_passed_on, read_key, read_options
 from archon.clients.wire import read_completion, read_usage
 from archon.errors import ClientError, ContextOverflowError, MissingExtraError, RetryableError
 from archon.models import ModelSpec
@@ -43,6 +43,7 @@ class LiteLLMClient:
     def __init__(self, spec: ModelSpec) -> None:
         self._spec = spec
         self._options = read_options(spec, LiteLLMOptions)
+        check_passed_on(spec, "arguments", self._options.arguments)
         key = read_key(spec)
         self._litellm = _quiet_litellm()
         self._fixed: dict[str, Any] = {

@@ -18,7 +18,7 @@ import aiohttp
 from archon.clients.assemble import Assembly
 from archon.clients.endpoint import OpenAIOptions, call_headers, chat_url, environment_proxy
 from archon.clients.failures import Upstream, from_event, from_status
-from archon.clients.options import read_options
+from archon.clients.options import check_passed_on, read_options
 from archon.clients.sse import EventParser
 from archon.clients.wire import read_completion, read_usage
 from archon.errors import ClientError, RetryableError
@@ -44,6 +44,7 @@ class OpenAIClient:
     def __init__(self, spec: ModelSpec) -> None:
         self._spec = spec
         self._options = read_options(spec, OpenAIOptions)
+        check_passed_on(spec, "body", self._options.body)
         self._price = spec.known_price
         self._url = chat_url(spec, self._options.query)
         self._headers, secrets = call_headers(spec, self._options)

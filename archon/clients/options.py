@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from importlib import import_module
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from archon.clients.defaults import FORM, TOKEN_BOUNDS
 from archon.errors import ConfigError, UnknownNameError
 from archon.models import ModelSpec, one_line
 
@@ -35,6 +37,14 @@ def read_options(spec: ModelSpec, settings: type[Settings]) -> Settings:
         return settings.model_validate(spec.options)
     except ValidationError as error:
         raise ConfigError(f"model {spec.id!r}: options: {one_line(error)}") from None
+
+
+def check_passed_on(spec: ModelSpec, option: str, fields: Iterable[str]) -> None:
+    """Raises ConfigError where a row's option passes on a field that is the request's, or that no budget would see."""
+    for name in fields:
+        if name in FORM or name in TOKEN_BOUNDS:
+            remedy = "use the row's `max_tokens`" if name in TOKEN_BOUNDS else "each request has its own"
+            raise ConfigError(f"model {spec.id!r}: options.{option} may not set {name!r}: {remedy}")
 
 
 def read_key(spec: ModelSpec) -> str | None:

@@ -20,7 +20,7 @@ async def test_a_missing_bound_is_filled_in_and_a_given_one_kept() -> None:
     assert seen[0].sampling.temperature == 0.5
 
 
-@pytest.mark.parametrize("name", ["n", "best_of", "stream", "model", "messages", "seed"])
+@pytest.mark.parametrize("name", ["n", "best_of", "stream", "model", "messages", "seed", "tools"])
 async def test_fields_that_change_the_form_of_the_answer_are_refused(name: str) -> None:
     with pytest.raises(RequestError, match=f"may not set '{name}'"):
         await WithDefaults(fake(), None).complete(Request((user("hi"),), Sampling(extra={name: 2})))

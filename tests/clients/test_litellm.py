@@ -105,6 +105,11 @@ async def test_it_asks_for_one_plain_attempt_with_telemetry_and_prints_off(
     assert (litellm.telemetry, litellm.suppress_debug_info, litellm.drop_params) == (False, True, False)
 
 
+def test_what_a_budget_would_not_see_is_not_passed_on(litellm: StandIn) -> None:
+    with pytest.raises(ConfigError, match=r"options.arguments may not set 'n'"):
+        client(options={"arguments": {"n": 5}})
+
+
 async def test_options_and_seed_are_passed_on(litellm: StandIn) -> None:
     asking = client(send_seed=True, options={"arguments": {"aws_region_name": "eu"}})
     await asking.complete(ASKED)
