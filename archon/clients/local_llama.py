@@ -3,7 +3,7 @@
 Norm weights and the attention scale are folded into the matrices that follow, queries, keys and values are one product,
 gate and up another. **A row's results do not depend on the rows beside it**, bit for bit, where the BLAS library
 treats rows alike: products always have a multiple of 16 rows, a prompt attends to itself alone, and the shape of a
-row's attention follows from its own length. `row_invariant` checks that on the machine at hand.
+row's attention follows from its own length. `local_probe` checks that on the machine at hand.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from archon.clients.local_attention import Heads, spans_of
 from archon.clients.local_model import Prefix, Row
-from archon.clients.local_pools import Pool, Pools
+from archon.clients.local_pools import Pools
 
 if TYPE_CHECKING:
     import torch
@@ -57,6 +58,7 @@ class Llama:
     def __init__(self, shape: Shape, weights: Weights) -> None:
         self._shape = shape
         self._weights = weights
+        self._heads = Heads(shape.heads, shape.kv_heads, shape.head_dim)
         self._dtype = weights.embedding.dtype
         self._pools = Pools(shape.layers, shape.kv_heads, shape.head_dim, self._dtype)
         self._cos, self._sin = _rotations(shape, self._dtype)
@@ -91,7 +93,7 @@ class Llama:
         import torch
 
         self._pools.promote()
-        spans = _spans(self._pools, self._shape)
+        spans = spans_of(self._pools, self._heads)
         rows = [row for span in spans for row in span.pool.rows]
         positions = _padded([row.length for row in rows])
         x = self._weights.embedding[_padded([row.token for row in rows])]
@@ -180,45 +182,6 @@ class Llama:
         return torch.stack(parts).permute(0, 2, 3, 1, 4).contiguous()
 
 
-class _Span:
-    """One pool's rows in a step: where they stand among all rows and what they may attend to."""
-
-    def __init__(self, pool: Pool, begin: int, shape: Shape) -> None:
-        import torch
-
-        self.pool = pool
-        self._shape = shape
-        self._rows = slice(begin, begin + len(pool.rows))
-        at = torch.tensor([row.length for row in pool.rows])[:, None]
-        hidden = torch.arange(pool.capacity) > at
-        mask = torch.zeros(hidden.shape, dtype=pool.data.dtype).masked_fill_(hidden, float("-inf"))
-        self._mask = mask.repeat_interleave(shape.kv_heads, 0)[:, None]
-        # Places in a layer's keys and values laid out as [(2, room, heads, capacity), head_dim].
-        planes = (torch.arange(2) * pool.data.shape[2] + torch.arange(len(pool.rows))[:, None])[:, :, None]
-        heads = planes * shape.kv_heads + torch.arange(shape.kv_heads)
-        self._places = (heads * pool.capacity + at[:, :, None]).view(-1)
-
-    def attend(self, layer: int, qkv: Tensor, attended: Tensor) -> None:
-        """Stores the new keys and values and writes what the new queries see to `attended`."""
-        import torch
-
-        shape, data = self._shape, self.pool.data[layer]
-        queries, fresh = qkv[self._rows, : shape.heads], qkv[self._rows, shape.heads :]
-        data.view(-1, shape.head_dim)[self._places] = fresh.reshape(-1, shape.head_dim)
-        keys, values = data[:, : len(fresh)].reshape(2, -1, self.pool.capacity, shape.head_dim).unbind()
-        grouped = queries.reshape(len(keys), -1, shape.head_dim)
-        weights = torch.baddbmm(self._mask, grouped, keys.transpose(1, 2)).softmax(-1)
-        attended[self._rows] = torch.bmm(weights, values).view(len(fresh), -1)
-
-
-def _spans(pools: Pools, shape: Shape) -> list[_Span]:
-    spans, begin = [], 0
-    for pool in pools:
-        spans.append(_Span(pool, begin, shape))
-        begin += len(pool.rows)
-    return spans
-
-
 def _padded(values: list[int]) -> Tensor:
     import torch
 
@@ -240,30 +203,3 @@ def _rotations(shape: Shape, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     # Rolling by half a head brings (x2, x1) where the rotation needs (-x2, x1): the sign goes to the sine.
     sines = torch.cat((-angles.sin(), angles.sin()), -1)
     return torch.cat((angles, angles), -1).cos().to(dtype)[:, None], sines.to(dtype)[:, None]
-
-
-def row_invariant(model: Llama) -> bool:
-    """Whether rows of this model give the same bits alone and in company, on this machine (some milliseconds)."""
-    import torch
-
-    candidates = (1, 2, 3, 5, 17, 33, 40, 61, 62, 63, 90, 130, 200, 300)
-    lengths = [length for length in candidates if length + 3 < model.context]
-    prompts = [[(7 * i * i + 3 * length) % 97 for i in range(length)] for length in lengths]
-    together = _probe(model, prompts)
-    return all(torch.equal(_probe(model, [prompt])[0], seen) for prompt, seen in zip(prompts, together, strict=True))
-
-
-def _probe(model: Llama, prompts: list[list[int]]) -> list[Tensor]:
-    import torch
-
-    prefixes = model.prefill(prompts)
-    opened = [model.open(prefix, None) for prefix in prefixes]
-    seen: dict[int, list[Tensor]] = {id(row): [prefix.logits] for row, prefix in zip(opened, prefixes, strict=True)}
-    for token in (5, 6, 7):
-        for row in opened:
-            row.token = token
-        for row, logits in zip(*model.advance(), strict=True):
-            seen[id(row)].append(logits)
-    for row in opened:
-        model.close(row)
-    return [torch.stack(seen[id(row)]) for row in opened]

@@ -113,7 +113,7 @@ def load_model(folder: Path, config: Mapping[str, Any], dtype: str) -> LocalMode
         return TransformersModel(folder, torch.float32 if dtype == "auto" else getattr(torch, dtype))
     if dtype != "auto":
         return load_llama(folder, config, getattr(torch, dtype))
-    from archon.clients.local_llama import row_invariant
+    from archon.clients.local_probe import row_invariant
 
     model = load_llama(folder, config, torch.float32)
     if _parameters(config) > _SMALL_PARAMETERS or row_invariant(model):

@@ -476,9 +476,9 @@ async def test_every_dtype_answers_and_auto_is_an_exact_one(llama: Path, dtype: 
 async def test_auto_falls_back_to_float64_where_rows_depend_on_each_other(
     llama: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from archon.clients import local_llama
+    from archon.clients import local_probe
 
-    monkeypatch.setattr(local_llama, "row_invariant", lambda model: False)
+    monkeypatch.setattr(local_probe, "row_invariant", lambda model: False)
     made = LocalClient.from_spec(spec(llama, options={}))
     await made.complete(ask())
     decoding = made._engine._decoding

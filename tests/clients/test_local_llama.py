@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from archon.clients.local_llama import Llama, row_invariant
+from archon.clients.local_llama import Llama
 from archon.clients.local_pools import Pools, capacity_for
+from archon.clients.local_probe import row_invariant
 from archon.clients.local_weights import end_tokens, is_plain_llama, load_llama, read_config
 from archon.errors import ConfigError
 from tests.clients.local_models import grouped, llama, make_folder
