@@ -73,6 +73,11 @@ class Evaluation:
         """Why runs gave no answer, and how often."""
         return Counter(outcome.error for outcome in self.outcomes if outcome.error is not None)
 
+    @property
+    def silent(self) -> bool:
+        """Whether not one question was answered."""
+        return bool(self.outcomes) and all(outcome.error is not None for outcome in self.outcomes)
+
     @cached_property
     def list_usage(self) -> Usage:
         """Sum over the questions."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from archon.architecture import Architecture, Node
+from archon.errors import ConfigError
 from archon.search.loading import singles_of
 from archon.search.session import Session
 from archon.search.space import Space
@@ -50,6 +51,12 @@ async def measure_baselines(session: Session) -> list[Measurement]:
     alone = singles(space)
     session.begin("baselines", len(alone) + 2)
     found = [await session.needed("search", made, single_name(model, made)) for model, made in alone.values()]
+    if all(each.evaluation.silent for each in found):
+        cause = found[0].evaluation.errors.most_common(1)[0][0]
+        raise ConfigError(
+            f"no model of the space {space.name!r} answered any of the search questions: {cause}; mend the model table "
+            "and begin in another folder"
+        )
     for name, made in _votes(space, found):
         found.append(await session.needed("search", made, name))
     return found

@@ -106,7 +106,7 @@ async def _compared(
     alone = await session.needed("held_out", rival.architecture, rival.name)
     voted = await session.needed("held_out", crowd, f"{model}, vote of {samples}")
     vs_single, vs_vote = _difference(best, alone), _difference(best, voted)
-    said = verdict(best, alone, vs_single, vs_vote)
+    said = verdict(best, alone, voted, vs_single, vs_vote)
     return Findings(finalists, rivals, best, alone, voted, samples, equal_by, vs_single, vs_vote, said)
 
 

@@ -29,7 +29,7 @@ def describe_estimate(estimate: Estimate) -> str:
     """What `--dry-run` prints."""
     sizes = estimate.questions
     lines = [
-        "Nothing was called. At most, with no help from the cache:",
+        "Nothing was called. Expected, with no help from the cache:",
         f"  searching   {estimate.search_calls:>12,} calls   ({estimate.trials} systems and the baselines on "
         f"{sizes['search']} questions, {estimate.calls_per_question:.1f} calls a question)",
         f"  confirming  {estimate.confirm_calls:>12,} calls   (finalists on {sizes['selection']} questions, winner and "

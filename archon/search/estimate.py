@@ -18,6 +18,7 @@ from archon.models import ModelTable
 from archon.search.baselines import VOTERS, singles
 from archon.search.build import Blueprint, Infeasible, Memo, blueprint
 from archon.search.enumeration import drawn
+from archon.search.loading import singles_of
 from archon.search.settings import SearchSettings
 from archon.search.space import tops
 from archon.types import Question, derived_seed
@@ -30,7 +31,7 @@ USUAL_ANSWER_TOKENS = 300
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a search is expected to take. Upper bounds, save for the cache's help."""
+    """What a search is expected to take with no help from the cache, which makes it less."""
 
     trials: int
     questions: dict[str, int]
@@ -63,7 +64,7 @@ def dry_run(settings: SearchSettings) -> Estimate:
     drafts = _sample(settings)
     per_system = fmean(draft.calls for draft in drafts)
     alone = len(singles(space))
-    before = alone + VOTERS + 3 + _ranking_calls(settings)
+    before = alone + VOTERS + len(singles_of(space)) + _ranking_calls(settings)
     search = sizes["search"] * (before + settings.trials * per_system)
     if settings.max_calls is not None:
         search = min(search, settings.max_calls)

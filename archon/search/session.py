@@ -20,8 +20,6 @@ from archon.types import Split
 
 SEARCHING = ("baselines", "ranking", "search")
 """Phases that the search's budget pays; the others are paid by the one for confirming."""
-INDISPENSABLE = ("baselines", "selection", "held_out")
-"""Phases in which a system that never answers is a fault of the set-up (an outage, a wrong name) and no score of 0."""
 
 
 @dataclass(slots=True)
@@ -105,11 +103,11 @@ class Session:
         self.stopped = evaluation.stopped
         if not evaluation.complete:
             return None
-        if self._phase.name in INDISPENSABLE and len(questions) == sum(evaluation.errors.values()):
-            cause, count = evaluation.errors.most_common(1)[0]
+        before = self.study.find("search", architecture.hash)
+        if evaluation.silent and before and not before.evaluation.silent:
             raise ConfigError(
-                f"{name!r} gave no answer to any of the {len(questions)} {split} questions: {cause} (×{count}); mend "
-                "the model's row or take it out of the space; nothing of this measurement was kept"
+                f"{name!r} answered while searching and gave no answer to any of the {len(questions)} {split} ones: "
+                f"{evaluation.errors.most_common(1)[0][0]}; nothing of this measurement was kept: --resume repeats it"
             )
         made = Measurement(self._phase.name, split, architecture, name, evaluation, chosen)
         self.study.add(made)

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from archon.errors import ConfigError
+from archon.errors import ConfigError, UnknownNameError
 from archon.evals.runner import Execute
 from archon.models import ModelTable
 from archon.protocols import Benchmark, Sandbox
 from archon.search.loading import table_of
+from archon.search.samplers import sampler_names
 from archon.search.space import Space
 from archon.types import stable_hash
 
@@ -62,6 +63,8 @@ class SearchSettings:
         for name, least in (("trials", 1), ("batch", 1), ("finalists", 1), ("concurrency", 1)):
             if getattr(self, name) < least:
                 raise ConfigError(f"search: {name} must be at least {least}, got {getattr(self, name)}")
+        if self.sampler not in sampler_names():
+            raise UnknownNameError("sampler", self.sampler, sampler_names())
         for name in ("cost_weight", "tolerance"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ConfigError(f"search: {name} must be a number ≥ 0, got {getattr(self, name)}")

@@ -17,11 +17,15 @@ def outcome(difference: Difference) -> str:
     return "better" if difference.mean > 0 else "worse"
 
 
-def verdict(winner: Measurement, single: Measurement, vs_single: Difference, vs_vote: Difference) -> str:
+def verdict(
+    winner: Measurement, single: Measurement, vote: Measurement, vs_single: Difference, vs_vote: Difference
+) -> str:
     """One or two sentences."""
     if winner.hash == single.hash:
         return f"No system beat the best single model: the winner is that model, {single.name}."
     against_single = _words(vs_single, f"the best single model ({single.name})")
+    if winner.hash == vote.hash:
+        return f"The winner {against_single}; it is the equal-cost vote itself."
     return f"The winner {against_single}, and {_words(vs_vote, 'the equal-cost vote')}."
 
 

@@ -18,9 +18,11 @@ import pytest
 
 from archon import Archon
 from archon.clients.store import CacheStore
-from archon.errors import ConfigError
+from archon.errors import ConfigError, RetryableError, RunError, UnknownNameError
+from archon.executor import run
 from archon.search import Progress, SearchResult, SearchSettings, dry_run, search
 from archon.search.store import LOG, Study
+from archon.search.verdict import verdict
 from archon.types import Request
 from tests.search import driver
 from tests.search.fakes import MODELS, SKILLS, added, rows, settings, space, sums
@@ -210,12 +212,37 @@ def test_a_folder_whose_search_never_measured_anything_is_free(tmp_path: Path) -
     assert searched(settings(tmp_path)).summary["trials"] == 8
 
 
-def test_a_model_that_never_answers_ends_the_search_and_is_no_score(tmp_path: Path) -> None:
-    weak, fair, good = rows()
-    down = {**good, "retries": 0, "options": {"failures": {"server_error": 1.0}}}
-    with pytest.raises(ConfigError, match="'fake/good, greedy' gave no answer to any of the 24 search questions"):
-        searched(settings(tmp_path, space=space(models=[weak, fair, down])))
-    assert all("good" not in row["name"] for row in log(tmp_path) if "name" in row)
+def test_where_no_model_answers_the_search_ends_and_has_no_verdict(tmp_path: Path) -> None:
+    down = [{**row, "options": {"failures": {"refused": 1.0}}} for row in rows()]
+    with pytest.raises(ConfigError, match=r"no model of the space 'sums' answered .* refused"):
+        searched(settings(tmp_path, space=space(models=down)))
+
+
+def test_an_outage_while_confirming_is_no_score(tmp_path: Path) -> None:
+    async def out_of_order(architecture: Any, messages: Any, clients: Any, **options: Any) -> Any:
+        if down and any(row.get("event") == "search_ended" for row in log(tmp_path)):
+            raise RunError("no answer", [RetryableError("503 out of order", status=503)])
+        return await run(architecture, messages, clients, **options)
+
+    down = True
+    with pytest.raises(ConfigError, match=r"503 out of order.*--resume"):
+        searched(settings(tmp_path, execute=out_of_order))
+    down = False
+    assert searched(settings(tmp_path, execute=out_of_order, resume=True)).summary["calls"]["confirm"] > 0
+
+
+def test_a_winner_that_is_the_equal_cost_vote_is_called_so(finished: tuple[Path, SearchResult]) -> None:
+    study = Study(finished[0], settings(finished[0]).identity, resume=True)
+    study.close()
+    one, other = (each for each in list(study.of("baselines"))[:2])
+    difference = one.evaluation.minus(other.evaluation)
+    said = verdict(one, other, one, difference, one.evaluation.minus(one.evaluation))
+    assert said.endswith("it is the equal-cost vote itself.")
+
+
+def test_an_unknown_sampler_is_told_before_a_dry_run(tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean 'tpe'"):
+        settings(tmp_path, sampler="tp")
 
 
 def test_dollars_for_confirming_are_not_given_twice(tmp_path: Path) -> None:
@@ -343,7 +370,8 @@ def test_a_cost_weight_makes_the_search_prefer_cheap_systems(tmp_path: Path) -> 
     dear = searched(settings(tmp_path / "dear"))
     cheap = searched(settings(tmp_path / "cheap", cost_weight=1e6))
     assert cheap.summary["winner"]["calls_per_question"] <= dear.summary["winner"]["calls_per_question"]
-    first = next(csv.DictReader((tmp_path / "cheap" / "leaderboard.csv").open(encoding="utf-8")))
+    text = (tmp_path / "cheap" / "leaderboard.csv").read_text(encoding="utf-8")
+    first = next(csv.DictReader(text.splitlines()))
     assert float(first["calls_per_question"]) == 1
     with pytest.raises(ConfigError, match="needs prices"):
         searched(settings(tmp_path / "none", cost_weight=1.0, space=space(models=rows(price=None))))

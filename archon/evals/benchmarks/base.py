@@ -40,13 +40,13 @@ class QuestionSet:
         return found
 
     def fingerprint(self) -> str:
-        """16 hex digits that change with any question, reference or split."""
+        """16 hex digits that change with any question, reference or split, and with how answers are read."""
         rows = [
             [split, [message.to_dict() for message in question.messages], question.reference]
             for split in SPLITS
             for question in self.splits.get(split, ())
         ]
-        return stable_hash(rows)
+        return stable_hash([self.extractor, rows])
 
 
 class SizeOptions(BaseModel):
@@ -105,7 +105,8 @@ def read_options(model: type[M], benchmark: str, options: Mapping[str, Any], hin
         first = error.errors(include_url=False)[0]
         name = str(first["loc"][0])
         if first["type"] == "missing":
-            raise ConfigError(f"benchmark {benchmark!r} needs the option {name!r}: {hint}") from None
+            flag = " (--data)" if name == "path" else ""
+            raise ConfigError(f"benchmark {benchmark!r} needs the option {name!r}{flag}: {hint}") from None
         raise ConfigError(
             f"benchmark {benchmark!r}: option {name!r}: {first['msg']}, got {first['input']!r:.80}"
         ) from None

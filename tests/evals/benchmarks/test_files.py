@@ -65,6 +65,11 @@ def test_the_fingerprint_changes_with_any_reference(tmp_path: Path) -> None:
     assert first.fingerprint() != second.fingerprint()
 
 
+def test_the_fingerprint_changes_with_the_reading_of_answers(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.jsonl", rows(40))
+    assert Jsonl.load(path=path, answers="text").fingerprint() != Jsonl.load(path=path, answers="math").fingerprint()
+
+
 def test_more_questions_move_none_to_another_split(tmp_path: Path) -> None:
     before = by_text(Jsonl.load(path=write(tmp_path / "a.jsonl", rows(80))))
     after = by_text(Jsonl.load(path=write(tmp_path / "b.jsonl", list(reversed(rows(300))))))
@@ -205,7 +210,7 @@ def test_a_path_that_leads_nowhere_is_told(tmp_path: Path, load: Load) -> None:
     ):
         with pytest.raises(ConfigError, match=said):
             load(path=tmp_path / name)
-    with pytest.raises(ConfigError, match="needs the option 'path': the path of"):
+    with pytest.raises(ConfigError, match=r"needs the option 'path' \(--data\): the path of"):
         load()
 
 
