@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar, cast
 
 from archon.budget import Budget
-from archon.errors import ClientError, ContextOverflowError, NodeError, UnparseableError
+from archon.errors import ArchonError, ClientError, ContextOverflowError, NodeError, UnparseableError
 from archon.models import ModelSpec
 from archon.protocols import Client, PromptPack, Role, RoleInputs, RoleOutput, Sandbox
 from archon.trace import Call, Note, Trace
@@ -209,14 +209,24 @@ class NodeContext:
         except ContextOverflowError:
             raise
         except ClientError as error:
-            given = error.completion
-            paid, cached = (given.usage, given.cached) if given else (Usage(), False)
-            self._record(Call(self.node, model, role, sample, paid, cached, error=str(error)))
-            _list_clock.set(_list_clock.get(0.0) + paid.seconds)
-            return error
+            return self._failed(model, role, sample, error)
+        except ArchonError:
+            raise
+        except Exception as error:  # a third party's client may raise anything; its bug costs its draw
+            failure = ClientError(f"model {model!r}: its client raised {type(error).__name__}: {error}")
+            failure.__cause__ = error
+            return self._failed(model, role, sample, failure)
         self._record(Call(self.node, model, role, sample, completion.usage, completion.cached, text=completion.text))
         _list_clock.set(_list_clock.get(0.0) + completion.usage.seconds)
         return completion
+
+    def _failed(self, model: str, role: Role, sample: int, error: ClientError) -> ClientError:
+        """The error, recorded with what it cost."""
+        given = error.completion
+        paid, cached = (given.usage, given.cached) if given else (Usage(), False)
+        self._record(Call(self.node, model, role, sample, paid, cached, error=str(error)))
+        _list_clock.set(_list_clock.get(0.0) + paid.seconds)
+        return error
 
     async def _call(self, model: str, role: Role, request: Request) -> Completion:
         client = self.run.client(model)

@@ -20,7 +20,7 @@ from archon.errors import BudgetError, ConfigError, RunError
 from archon.executor import Result, run
 from archon.models import ModelTable
 from archon.protocols import Context, Plan, Traits
-from archon.types import Chunk, State, user
+from archon.types import Chunk, Request, State, user
 
 
 def table(**models: dict[str, Any]) -> ModelTable:
@@ -317,3 +317,16 @@ def test_a_repair_that_fails_is_a_fallback_and_not_a_failed_run() -> None:
     assert result.text == "1"
     assert [note.kind for note in result.trace.notes if note.node == "ranker"] == ["repair", "unparseable", "fallback"]
     assert any("the repair failed" in note.message for note in result.trace.notes)
+
+
+def broken_at_first(request: Request) -> str:
+    """A client's bug that one draw in three meets."""
+    if request.sample == 0:
+        raise ValueError("a bug")
+    return "the answer is 4"
+
+
+def test_a_clients_bug_costs_its_draw_and_not_the_others() -> None:
+    result = go(Generator("m", samples=3) >> Vote(), table(m={"answers": f"{__name__}:broken_at_first"}))
+    assert result.text == "the answer is 4"
+    assert [call.error for call in result.trace.failures] == ["model 'm': its client raised ValueError: a bug"]

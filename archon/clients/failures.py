@@ -70,7 +70,7 @@ def from_status(
 ) -> ClientError:
     """The error for an HTTP answer that is not 200."""
     error = _envelope(body)
-    said = where.quoted(error.get("message") or body[:2000].decode(errors="replace") or "no further words", messages)
+    said = where.quoted(error.get("message") or body.decode(errors="replace") or "no further words", messages)
     return classified(where, status, error.get("code") or error.get("type"), said, headers)
 
 

@@ -55,6 +55,8 @@ def read_key(spec: ModelSpec) -> str | None:
     """
     if spec.key_env is None:
         return None
+    if not spec.key_env.isidentifier():  # not repeated: it may be the key itself
+        raise ConfigError(f"model {spec.id!r}: key_env must be the name of an environment variable, not a key")
     key = os.environ.get(spec.key_env, "").strip()
     if not key:
         raise ConfigError(

@@ -81,3 +81,10 @@ def test_what_is_quoted_from_a_body_that_is_no_envelope() -> None:
     assert "[1, 2]" in str(from_status(WHERE, 500, {}, b"[1, 2]"))
     assert "first" in str(from_status(WHERE, 400, {}, b'[{"error": {"message": "first"}}]'))
     assert "canary" not in repr(WHERE)
+
+
+def test_a_long_body_is_searched_whole_before_it_is_cut() -> None:
+    """A cut through a key or a prompt would leave the half of it that no longer looks like one."""
+    prompt = user("Ann Example " * 500)
+    assert "Ann" not in str(from_status(WHERE, 400, {}, f"bad: {prompt.text}".encode(), (prompt,)))
+    assert "can" not in str(from_status(WHERE, 400, {}, b" " * 1995 + b"canary-key"))

@@ -330,6 +330,7 @@ async def test_the_seed_is_sent_where_the_row_says_so_and_declared() -> None:
         ({"endpoint": "http://host/v1", "options": {"header_env": {"X": "NO_SUCH_VARIABLE"}}}, "NO_SUCH_VARIABLE"),
         ({"endpoint": "http://host/v1", "options": {"tiemout": 3}}, "unknown option 'tiemout'"),
         ({"endpoint": "http://host/v1", "options": {"connections": -1}}, "connections"),
+        ({"endpoint": "http://host/v1", "key_env": "sk-live-1234"}, "not a key"),
         ({"endpoint": "http://host/v1", "options": {"body": {"n": 3}}}, "options.body may not set 'n'"),
         ({"endpoint": "http://host/v1", "options": {"body": {"max_tokens": 9}}}, "use the row's `max_tokens`"),
     ],
@@ -339,6 +340,7 @@ def test_a_wrong_row_is_one_line_that_names_model_and_remedy(row: dict[str, Any]
         OpenAIClient(ModelSpec.model_validate({"id": "m", **row}))
     assert words in str(wrong.value)
     assert "\n" not in str(wrong.value)
+    assert "sk-live" not in str(wrong.value)
 
 
 def test_the_proxy_of_the_environment_is_used_and_its_exceptions_kept(monkeypatch: pytest.MonkeyPatch) -> None:
