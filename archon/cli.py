@@ -1,7 +1,7 @@
 """The command line. `archon --help` is the map.
 
-Exit codes: 0 done; 1 the work failed (no answer, budget spent); 2 something the user wrote is wrong; 130 interrupted.
-Errors are one line on standard error.
+Exit codes: 0 done; 1 the work failed (no answer, budget spent); 2 something the user wrote is wrong, or an
+endpoint cannot be reached or refuses the key; 130 interrupted. Errors are one line on standard error.
 """
 
 from __future__ import annotations
@@ -191,7 +191,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except ConfigError as error:
         raise SystemExit(_said(str(error), 2)) from None
     except ArchonError as error:
-        raise SystemExit(_said(str(error), 1)) from None
+        raise SystemExit(_said(str(error), 2 if _set_up_wrongly(error) else 1)) from None
     except (KeyboardInterrupt, typer.Abort):
         raise SystemExit(_said("interrupted", 130)) from None
     except BrokenPipeError:
@@ -240,6 +240,13 @@ def _parameters(name: str) -> str:
 
 def _price(spec: Any) -> str:
     return f"{spec.price.prompt:g} / {spec.price.completion:g}" if spec.price else "unknown"
+
+
+def _set_up_wrongly(error: ArchonError) -> bool:
+    """Whether a run failed for what the user can mend: a refused key, an endpoint that cannot be reached."""
+    from archon.evals.runner import refused, unreachable
+
+    return refused(error) or unreachable(error)
 
 
 def _said(message: str, code: int) -> int:

@@ -160,11 +160,9 @@ class _Job:
     def _hopeless(self, error: RunError) -> bool:
         """Whether every further question would meet the same: a key is refused, or an endpoint cannot be reached
         and nothing was answered yet."""
-        causes = list(_causes(error))
-        if any(isinstance(cause, AuthError) for cause in causes):
+        if refused(error):
             return True
-        answered = any(outcome.error is None for outcome in self.done.values())
-        return not answered and any(_unreachable(cause) for cause in causes)
+        return unreachable(error) and not any(outcome.error is None for outcome in self.done.values())
 
     async def _scored(self, question: Question, result: Result) -> Score:
         try:
@@ -183,16 +181,23 @@ def _failed(question: Question, error: RunError) -> Outcome:
     return Outcome(question.id, score, *spent, error=cause)
 
 
+def refused(error: BaseException) -> bool:
+    """Whether a key was refused, among whatever else went wrong."""
+    return any(isinstance(cause, AuthError) for cause in _causes(error))
+
+
+def unreachable(error: BaseException) -> bool:
+    """Whether no connection was made to an endpoint: there is no status, and it is certain that nothing was billed."""
+    return any(
+        isinstance(cause, RetryableError) and cause.status is None and cause.billed is False for cause in _causes(error)
+    )
+
+
 def _causes(error: BaseException) -> Iterator[BaseException]:
     """Every cause below an error that lists its causes."""
     for cause in getattr(error, "causes", ()):
         yield cause
         yield from _causes(cause)
-
-
-def _unreachable(cause: BaseException) -> bool:
-    """No connection was made: there is no status, and it is certain that nothing was billed."""
-    return isinstance(cause, RetryableError) and cause.status is None and cause.billed is False
 
 
 def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
