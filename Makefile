@@ -8,7 +8,7 @@ OUT ?= demo
 .PHONY: demo test test-all check format bench wheel clean
 
 demo: $(STAMP)  ## search over real models, end with a verdict and a report
-	$(BIN)/archon search zoo --benchmark ledger --seed 1 --out $(OUT)
+	$(BIN)/archon search zoo --benchmark ledger --seed 1 --out $(OUT) --resume
 
 test: $(STAMP)  ## the test suite, with the coverage it must keep
 	$(BIN)/python -m pytest -n 2 -m "not slow" --cov --cov-report=term:skip-covered --cov-fail-under=90
@@ -29,6 +29,7 @@ bench: $(STAMP)  ## performance scripts; each prints a table and one JSON line
 	for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 wheel: $(STAMP)
+	rm -rf dist
 	$(BIN)/python -m build --wheel
 
 $(STAMP): pyproject.toml constraints.txt
