@@ -15,7 +15,7 @@ from archon.architecture import Architecture, Node, Rule
 from archon.errors import ArchitectureError
 from archon.graph import check
 from archon.protocols import Plan
-from archon.search.space import AnyOf, Choice, Family, Models, Ranking, Space, Stage, Top, Value, stage_ids
+from archon.search.space import AnyOf, Choice, Family, Models, Ranking, Space, Stage, SubsetOf, Top, Value, stage_ids
 
 FAMILY = "family"
 Assignment = Mapping[str, Value]
@@ -127,11 +127,21 @@ def blueprint(
         memo: remembers stages; pass one along where many blueprints of one space are made.
     """
     family = space.family(str(chosen[FAMILY]))
+    _check_sets(family, chosen)
     ranked = rankings if rankings is not None else space.rankings
     draft = _Draft(space, family, chosen, ranked, memo if memo is not None else {})
     for stage_id, stage in zip(stage_ids(family), family.stages, strict=True):
         draft.add(stage_id, stage)
     return draft.finished()
+
+
+def _check_sets(family: Family, chosen: Assignment) -> None:
+    """Sets are proposed as one yes/no a model, so a proposal may be too small or too large."""
+    for name, value in chosen.items():
+        choice = family.choices.get(name)
+        size = len(value) if isinstance(value, tuple) else 0
+        if isinstance(choice, SubsetOf) and not choice.at_least <= size <= choice.most:
+            raise Infeasible("a set of models is too small or too large", f"{size} models in {name!r}")
 
 
 @dataclass(slots=True)
