@@ -1,5 +1,6 @@
 """The shipped folders: complete, within bounds, what their records say."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from archon.zoo.export import digest
 from archon.zoo.recipes import RECIPES
 
 NAMES = archon.zoo.names()
+QUESTION = "Ann has 24 pens. Then 13 are sold. A friend gives 5. How many pens are left?"
 
 
 def test_the_shipped_models_are_those_of_the_recipes() -> None:
@@ -45,15 +47,22 @@ def test_a_folder_loads_in_transformers_and_answers(name: str) -> None:
     assert model.num_parameters() == entry.parameters
     assert model.config.max_position_embeddings == entry.context >= 1024
     assert model.config.head_dim % 32 == 0
-    prompt = tokenizer.apply_chat_template([{"role": "user", "content": "Ann has 4 pens."}], return_tensors="pt")
+    prompt = tokenizer.apply_chat_template([{"role": "user", "content": QUESTION}], return_tensors="pt")
     said = model.float().generate(**prompt, do_sample=False, max_new_tokens=60)[0].tolist()
     assert said[-1] == tokenizer.eos_token_id
     assert "answer" in Vocabulary.load(folder).decode(said)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_model_is_made_by_its_recipe(name: str) -> None:
+    entry, made_by = archon.zoo.model(name), RECIPES[name]
+    assert (entry.seed, entry.steps) == (made_by.seed, made_by.steps)
+
+
 def test_the_vocabulary_is_the_same_in_every_folder() -> None:
-    texts = {(archon.zoo.path(name) / "tokenizer.json").read_text() for name in NAMES}
-    assert len(texts) == 1
+    stored = [json.loads((archon.zoo.path(name) / "tokenizer.json").read_text()) for name in NAMES]
+    assert all(one["model"] == stored[0]["model"] for one in stored)
+    assert all(one["added_tokens"] == stored[0]["added_tokens"] for one in stored)
 
 
 def test_prices_grow_with_parameters() -> None:
