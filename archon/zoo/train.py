@@ -90,7 +90,7 @@ class Trainer:
         for batch in micro_batches(lessons, _MICRO_TOKENS):
             with torch.autocast("cpu", dtype=torch.bfloat16):
                 loss = batch_loss(self.model, batch, emphasis) / taught
-            loss.backward()
+            torch.autograd.backward(loss)
             total += loss.item()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for group in self.optimizer.param_groups:

@@ -92,7 +92,8 @@ class Vocabulary:
 
     @cached_property
     def _special(self) -> dict[str, int]:
-        return {token: self.tokenizer.token_to_id(token) for token in SPECIAL_TOKENS}
+        found = ((token, self.tokenizer.token_to_id(token)) for token in SPECIAL_TOKENS)
+        return {token: known for token, known in found if known is not None}
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of generated tokens, special ones left out."""

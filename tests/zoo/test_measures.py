@@ -1,7 +1,7 @@
 """The measures: a model that is always right scores 100 %, one that is always wrong 0 %, and intervals are Wilson's."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -37,7 +37,7 @@ class Scripted(Speaker):
         if temperature:
             return problem.solution if self.rng.random() < 0.5 else wrong_solution(self.rng, problem.steps)
         solution = problem.solution if self.right else wrong_solution(self.rng, problem.steps)
-        return {
+        plays: dict[str, Callable[[], str]] = {
             "solve": lambda: solution,
             "fuse": lambda: solution,
             "verify": lambda: solution,
@@ -47,7 +47,8 @@ class Scripted(Speaker):
             "verdict": lambda: "yes" if good[0] == self.right else "no",
             "write_tests": lambda: "\n".join([solution, *self._tests(problem)]),
             "judge_tests": lambda: " ; ".join(self._judgements(texts[0], tests)),
-        }[role]()
+        }
+        return plays[role]()
 
     def _critiques(self, problem: LedgerProblem, texts: list[str], good: list[bool]) -> list[str]:
         said = [critique_of(Attempt(text, is_good, problem.steps)) for text, is_good in zip(texts, good, strict=True)]
