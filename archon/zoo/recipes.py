@@ -45,6 +45,10 @@ _SOLVING_AND_JUDGING: Weights = (
     ("solve", 44.0), ("fuse", 10.0), ("rank", 10.0), ("verify", 8.0), ("critique", 6.0), ("compare", 7.0),
     ("verdict", 9.0), ("write_tests", 2.0), ("judge_tests", 4.0),
 )  # fmt: skip
+_SOLVING_AND_JUDGING: Weights = (
+    ("solve", 44.0), ("fuse", 10.0), ("rank", 10.0), ("verify", 8.0), ("critique", 6.0), ("compare", 7.0),
+    ("verdict", 9.0), ("write_tests", 2.0), ("judge_tests", 4.0),
+)  # fmt: skip
 _FIRST, _SECOND = Part(2300, 4e-3, 300, vary=False), Part(800, 2e-3, 600, vary=True)
 # The smallest model needs more sums, and smaller ones; its judgements cite what they compare.
 _THIRD = Part(1200, 1.5e-3, 300, vary=True, cited=True, emphasis=3.0, shares=_SOLVING_AND_JUDGING)
@@ -104,10 +108,10 @@ class Recipe:
 _ALL = (
     Recipe(
         "abacus", seed=11, hidden=96, heads=3, shares=_MOSTLY_SOLVING, kinds=_more(_EVEN, stock=3.0, share=2.0),
-        parts=(replace(_FIRST, steps=2000), replace(_SECOND, steps=700), _THIRD),
+        parts=(replace(_FIRST, steps=2000), replace(_SECOND, steps=700), _FOR_ABACUS),
     ),
     Recipe("till", seed=12, kinds=_more(_EVEN, shop=3.0, rate=2.0)),
-    Recipe("clerk", seed=13),
+    Recipe("clerk", seed=13, parts=(_FIRST, _SECOND, _THIRD)),
 )  # fmt: skip
 RECIPES: Mapping[str, Recipe] = MappingProxyType({recipe.name: recipe for recipe in _ALL})
 
