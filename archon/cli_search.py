@@ -28,7 +28,9 @@ def search(
     ] = None,
     max_usd: Annotated[float | None, typer.Option(min=0, help="Most US dollars while searching.")] = None,
     confirm_calls: Annotated[int | None, typer.Option(min=1, help="Most calls while confirming.")] = None,
-    confirm_usd: Annotated[float | None, typer.Option(min=0, help="Most US dollars while confirming.")] = None,
+    confirm_usd: Annotated[
+        float | None, typer.Option(min=0, help="Most US dollars while confirming; default: as --max-usd.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same search.")] = 0,
     sampler: Annotated[str, typer.Option(help="tpe, random, gp, nsga2, grid, local.")] = "tpe",
     out: Annotated[
@@ -58,7 +60,7 @@ def search(
         max_calls=max_calls,
         max_usd=max_usd,
         confirm_calls=confirm_calls,
-        confirm_usd=confirm_usd,
+        confirm_usd=max_usd if confirm_usd is None else confirm_usd,
         seed=seed,
         sampler=sampler,
         concurrency=concurrency,
@@ -158,6 +160,7 @@ def _show_estimate(settings: SearchSettings) -> None:
 def _show_result(result: SearchResult) -> None:
     from rich.console import Console
 
+    from archon import drawing, system_file
     from archon.console import interval, percent, table, usd
 
     summary = result.summary
@@ -174,12 +177,12 @@ def _show_result(result: SearchResult) -> None:
                 f"{percent(entry['quality'])} {interval(entry['ci95'])}",
                 usd(entry["usd"]),
                 f"{entry['calls_per_question']:.1f}",
-                entry.get("name", entry["hash"]),
             )
         )
     console = Console(highlight=False)
     questions = summary["questions"]["held_out"]
-    columns = ("", f"quality on {questions} held-out questions", "USD a question", "calls", "system")
+    columns = ("", f"quality on {questions} held-out questions", "USD a question", "calls")
     console.print(table("Result", columns, rows))
     console.print(result.verdict, markup=False)
+    console.print(f"\n{drawing.text(system_file.load(result.winner).architecture)}", markup=False)
     console.print(f"\nwinner: {result.winner}\nreport: {result.report}", markup=False)
