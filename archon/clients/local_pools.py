@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _SMALLEST_STEP = 32
 _FIRST_ROOM = 4
+_KEPT_BYTES = 1 << 26
+"""An empty pool beyond this gives its memory back."""
 
 
 def capacity_for(length: int) -> int:
@@ -65,6 +67,8 @@ class Pool:
         if broken:
             self.data[:, :, row.index, :, last.length if last is not row else 0 :] = 0
         last.index = row.index
+        if not self.rows and self.data.nbytes > _KEPT_BYTES:
+            self.data = self._block(_FIRST_ROOM)
 
     def _block(self, room: int) -> Tensor:
         import torch

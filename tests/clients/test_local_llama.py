@@ -127,6 +127,22 @@ def test_capacities_leave_room_and_little_waste() -> None:
         assert capacity_for(capacity) > capacity
 
 
+def test_a_large_pool_gives_its_memory_back_when_it_is_empty(llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from archon.clients import local_pools
+
+    monkeypatch.setattr(
+        local_pools, "_KEPT_BYTES", 200_000
+    )  # a place takes 2 layers × 2 × 2 heads × 32 × 32 × 8 = 65,536
+    model = lean(llama)
+    prefix = model.prefill([tokens(10)])[0]
+    rows = [model.open(prefix, None) for _ in range(9)]
+    pool = rows[0].place
+    assert pool.data.shape[2] == 16
+    for row in rows:
+        model.close(row)
+    assert pool.data.shape[2] == 4
+
+
 def test_pools_keep_every_row_when_they_grow(llama: Path) -> None:
     model = lean(llama)
     pools = Pools(2, 2, 32, torch.float64)
