@@ -41,17 +41,22 @@ class Part:
     """Percent of a step's tokens given to each role; None = the recipe's."""
 
 
-_SOLVING_AND_JUDGING: Weights = (
-    ("solve", 44.0), ("fuse", 10.0), ("rank", 10.0), ("verify", 8.0), ("critique", 6.0), ("compare", 7.0),
-    ("verdict", 9.0), ("write_tests", 2.0), ("judge_tests", 4.0),
+_JUDGING: Weights = (
+    ("solve", 22.0), ("fuse", 14.0), ("rank", 14.0), ("verify", 10.0), ("critique", 10.0), ("compare", 10.0),
+    ("verdict", 12.0), ("write_tests", 3.0), ("judge_tests", 5.0),
+)  # fmt: skip
+_JUDGING: Weights = (
+    ("solve", 22.0), ("fuse", 14.0), ("rank", 14.0), ("verify", 10.0), ("critique", 10.0), ("compare", 10.0),
+    ("verdict", 12.0), ("write_tests", 3.0), ("judge_tests", 5.0),
 )  # fmt: skip
 _SOLVING_AND_JUDGING: Weights = (
     ("solve", 44.0), ("fuse", 10.0), ("rank", 10.0), ("verify", 8.0), ("critique", 6.0), ("compare", 7.0),
     ("verdict", 9.0), ("write_tests", 2.0), ("judge_tests", 4.0),
 )  # fmt: skip
 _FIRST, _SECOND = Part(2300, 4e-3, 300, vary=False), Part(800, 2e-3, 600, vary=True)
-# The smallest model needs more sums, and smaller ones; its judgements cite what they compare.
-_THIRD = Part(1200, 1.5e-3, 300, vary=True, cited=True, emphasis=3.0, shares=_SOLVING_AND_JUDGING)
+_THIRD = Part(600, 1.5e-3, 600, vary=True, cited=True, emphasis=3.0, shares=_JUDGING)
+# The smallest model forgets sums faster than it learns to judge: more of them, and smaller numbers.
+_FOR_ABACUS = replace(_THIRD, steps=1200, largest=300, shares=_SOLVING_AND_JUDGING)
 
 
 @dataclass(frozen=True, slots=True)
