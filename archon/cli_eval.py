@@ -84,7 +84,10 @@ def _show(console: Console, summary: dict[str, Any], found: Evaluation) -> None:
     cost = None if summary["usd"] is None else summary["usd"] / per
     rows = [
         ("quality", f"{percent(summary['quality'])}{bounds} on {summary['questions']} questions"),
-        ("list cost a question", f"{usd(cost)}, {summary['calls'] / per:.1f} calls, {summary['tokens'] / per:,.0f} tokens"),
+        (
+            "list cost a question",
+            f"{usd(cost)}, {summary['calls'] / per:.1f} calls, {summary['tokens'] / per:,.0f} tokens",
+        ),
         ("unscored / failed", f"{summary['unscored']} / {summary['failed']}"),
     ]
     console.print(table(f"{summary['benchmark']} ({summary['split']})", ("", ""), rows))

@@ -23,6 +23,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from archon.types import Completion
 
 
 class ArchonError(Exception):
@@ -83,7 +87,7 @@ class ClientError(ArchonError):
         status: int | None = None,
         retry_after: float | None = None,
         billed: bool | None = None,
-        completion: object = None,
+        completion: Completion | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status

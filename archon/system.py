@@ -1,8 +1,8 @@
 """`Archon`: a system you can run. The Python face of the engine.
 
-    from archon import Archon, Critic, Fuser, Generator
-    system = Archon(Generator("zoo/abacus", samples=5) >> Critic("zoo/clerk") >> Fuser("zoo/till"))
-    print(system.run("A shop sells 4 pens a day ...").text)
+from archon import Archon, Critic, Fuser, Generator
+system = Archon(Generator("zoo/abacus", samples=5) >> Critic("zoo/clerk") >> Fuser("zoo/till"))
+print(system.run("A shop sells 4 pens a day ...").text)
 """
 
 from __future__ import annotations

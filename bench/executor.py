@@ -94,9 +94,7 @@ def main() -> None:
     print(f"longest path          {path:8.3f} s")
     print(f"wall time, median     {figures['wall_s_median']:8.3f} s   worst {figures['wall_s_worst']:.3f} s")
     print(f"1.05 × path + 20 ms   {figures['bound_s']:8.3f} s")
-    print(
-        f"CPU per run           {1e3 * cpu:8.2f} ms  ({CALLS} calls, {1e3 * cpu / CALLS:.2f} ms each)"
-    )
+    print(f"CPU per run           {1e3 * cpu:8.2f} ms  ({CALLS} calls, {1e3 * cpu / CALLS:.2f} ms each)")
     print(f"500 runs at once      {seconds:8.2f} s   {answered} answered")
     print(json.dumps(figures))
 
