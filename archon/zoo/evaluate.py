@@ -8,23 +8,25 @@ import argparse
 import json
 import time
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from archon.zoo import ZooModel, measures, model, names, path
 from archon.zoo.generate import Speaker
-from archon.zoo.ledger import KINDS, LedgerProblem, ledger_problems
-from archon.zoo.measures import SAMPLES, TEMPERATURE, Share, share
+from archon.zoo.ledger import KINDS, ledger_problems
+from archon.zoo.measures import SAMPLES, TEMPERATURE, Pool, Share, share
 
 CARD = Path(__file__).parent / "README.md"
 _SEED = 2026
-_FULL, _QUICK = 1000, 100
+_FULL, _QUICK = 500, 100
 _START, _END = "<!-- measured -->", "<!-- /measured -->"
 
 
-def measure(speaker: Speaker, problems: Sequence[LedgerProblem]) -> dict[str, Any]:
-    """Every figure of one model: shares as [value, low, high], in 0..1."""
-    greedy, pool = measures.greedy(speaker, problems), measures.sampled(speaker, problems)
+def measure(speaker: Speaker, pool: Pool) -> dict[str, Any]:
+    """Every figure of one model on a pool of its own samples: shares as [value, low, high], in 0..1."""
+    problems = pool.problems
+    greedy = measures.greedy(speaker, problems)
     ranked, chance = measures.ranked(speaker, pool)
     sound, judged = measures.tested(speaker, pool)
     shares = {
@@ -71,13 +73,21 @@ _TITLES = {
     "vote": f"solve, vote of {SAMPLES} samples",
     "fuse": f"fuse {SAMPLES} own samples",
     "rank first": f"rank {SAMPLES} own samples: first is right (where they differ)",
-    "rank chance": "… the same by chance",
+    "rank chance": "rank: the first by chance",
     "compare": "compare a right and a wrong sample (chance 50 %)",
     "critique": "critique finds fault with the wrong one of two, and only with it (chance 25 %)",
     "verify": "verify: reasoning and verdict, balanced (chance 50 %)",
     "tests sound": "tests written that a right answer passes",
     "tests judged": "tests judged rightly on own samples",
 }
+
+
+def together(pools: Sequence[Pool]) -> str:
+    """What a vote over the samples of all models achieves, as Markdown."""
+    texts = [list(chain(*rows)) for rows in zip(*(pool.texts for pool in pools), strict=True)]
+    everyone = Pool(pools[0].problems, texts)
+    vote = _cell(_figures(share(measures.voted(everyone))))
+    return f"A vote over {SAMPLES} samples at T = {TEMPERATURE} of each of the {len(pools)} models: **{vote}**."
 
 
 def facts(models: Sequence[ZooModel]) -> str:
@@ -106,12 +116,14 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="put the table into the model card")
     options = parser.parse_args()
     count = options.questions or (_QUICK if options.quick else _FULL)
-    problems, found = ledger_problems(_SEED, count, split="held_out"), dict[str, dict[str, Any]]()
+    problems = ledger_problems(_SEED, count, split="held_out")
+    found, pools = dict[str, dict[str, Any]](), list[Pool]()
     for name in options.names:
-        begun = time.monotonic()
-        found[name] = measure(Speaker.load(path(name)), problems)
+        begun, speaker = time.monotonic(), Speaker.load(path(name))
+        pools.append(measures.sampled(speaker, problems))
+        found[name] = measure(speaker, pools[-1])
         print(json.dumps({"model": name, "seconds": round(time.monotonic() - begun), **found[name]}), flush=True)
-    text = facts([model(name) for name in options.names]) + "\n\n" + table(found, count)
+    text = "\n\n".join([facts([model(name) for name in options.names]), table(found, count), together(pools)])
     print(text)
     if options.write:
         write_card(text)

@@ -129,12 +129,14 @@ def held_out(trainer: Trainer, count: int = 100) -> dict[str, Any]:
     """Accuracy per role on held-out questions as hard as the last lessons; see `archon.zoo.evaluate.measure`."""
     from archon.zoo.evaluate import measure
     from archon.zoo.generate import Speaker
+    from archon.zoo.measures import sampled
 
     problems = ledger_problems(
         trainer.recipe.seed, count, steps=trainer.recipe.problem_steps, largest=trainer.recipe.parts[-1].largest
     )
     trainer.model.set_attn_implementation("sdpa")
-    return measure(Speaker(trainer.model.eval(), trainer.vocabulary), problems)
+    speaker = Speaker(trainer.model.eval(), trainer.vocabulary)
+    return measure(speaker, sampled(speaker, problems))
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from archon.zoo import measures
-from archon.zoo.evaluate import measure, table
+from archon.zoo.evaluate import measure, table, together
 from archon.zoo.generate import Prompt, Speaker
 from archon.zoo.ledger import LedgerProblem, ledger_problems
 from archon.zoo.measures import Share
@@ -70,7 +70,8 @@ JUDGED = ("greedy", "fuse", "rank first", "compare", "critique", "verify", "test
 
 @pytest.mark.parametrize(("right", "value"), [(True, 1.0), (False, 0.0)])
 def test_a_perfect_model_scores_one_and_its_opposite_zero(right: bool, value: float) -> None:
-    found = measure(Scripted(right=right), PROBLEMS)
+    speaker = Scripted(right=right)
+    found = measure(speaker, measures.sampled(speaker, PROBLEMS))
     assert {name: found[name][0] for name in JUDGED} == dict.fromkeys(JUDGED, value)
     # The samples were drawn half right, so neither measure of them can be at an end of the scale.
     assert 0 < found["sampled"][0] < 1
@@ -78,7 +79,8 @@ def test_a_perfect_model_scores_one_and_its_opposite_zero(right: bool, value: fl
 
 
 def test_the_table_has_a_row_for_every_figure() -> None:
-    found = measure(Scripted(right=True), PROBLEMS)
+    speaker = Scripted(right=True)
+    found = measure(speaker, measures.sampled(speaker, PROBLEMS))
     rows = table({"one": found}, len(PROBLEMS)).split("\n")
     assert len(rows) == len(found) + 2
     # 30 of 30: Wilson's lower bound is n / (n + z²) = 30 / 33.84 = 0.887.
@@ -97,3 +99,10 @@ def test_a_vote_takes_the_most_frequent_answer() -> None:
     problem = LedgerProblem("q", ("1 + 1 = 2",), 2, "stock")
     texts = [["answer 2", "answer 3", "answer 2"], ["answer 3", "answer 3", "answer 2"]]
     assert measures.voted(measures.Pool([problem, problem], texts)) == [True, False]
+
+
+def test_models_vote_together() -> None:
+    problem = LedgerProblem("q", ("1 + 1 = 2",), 2, "stock")
+    pools = [measures.Pool([problem], [["answer 2", "answer 3"]]), measures.Pool([problem], [["answer 2"]])]
+    assert "100.0%" in together(pools)
+    assert "0.0%" in together([pools[0], measures.Pool([problem], [["answer 3"]])])
