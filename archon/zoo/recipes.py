@@ -45,10 +45,6 @@ _JUDGING: Weights = (
     ("solve", 22.0), ("fuse", 14.0), ("rank", 14.0), ("verify", 10.0), ("critique", 10.0), ("compare", 10.0),
     ("verdict", 12.0), ("write_tests", 3.0), ("judge_tests", 5.0),
 )  # fmt: skip
-_JUDGING: Weights = (
-    ("solve", 22.0), ("fuse", 14.0), ("rank", 14.0), ("verify", 10.0), ("critique", 10.0), ("compare", 10.0),
-    ("verdict", 12.0), ("write_tests", 3.0), ("judge_tests", 5.0),
-)  # fmt: skip
 _SOLVING_AND_JUDGING: Weights = (
     ("solve", 44.0), ("fuse", 10.0), ("rank", 10.0), ("verify", 8.0), ("critique", 6.0), ("compare", 7.0),
     ("verdict", 9.0), ("write_tests", 2.0), ("judge_tests", 4.0),
