@@ -6,7 +6,7 @@ and a row's logits are the same, bit for bit, alone and in any company. Measured
 of 3,500 (112,729 tokens, float32) differed between one at a time and mixed batches of 64. It is checked when a model is
 loaded; where the machine's BLAS does not keep to it, float64 is used, in which rows differ by about 1e-15.
 
-Other machines round otherwise: the same draws on another kind of CPU need `dtype: float64`, at 1.4 to 2 times the time.
+Other machines round otherwise: the same draws on another kind of CPU need `dtype: float64`, 1.4 to 2.5 times slower.
 
 Models of other architectures than plain Llama run through transformers' own forward, row by row: correct, slower.
 """
