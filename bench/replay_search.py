@@ -203,14 +203,16 @@ def main() -> None:
     truth = exhaustive(recording, space_of(given.data, recording))
     assert len(truth) == SYSTEMS, len(truth)
     one = partial(run, given.data, recording, truth, sampler=given.sampler)
-    with ProcessPoolExecutor(given.processes) as pool:
-        rows = list(pool.map(one, range(given.seeds)))
+    rows = []
     print(f"{'seed':>4} {'sets':>5} {'gap':>6} {'held-out':>9} {'verdict':>10} {'McNemar':>10} {'CPU s':>6}")
-    for row in rows:
-        print(
-            f"{row['seed']:>4} {row['evaluated']:>5} {row['gap']:>6.2f} {100 * row['quality']:>8.1f}% "
-            f"{row['verdict']:>10} {row['verdict_apart']:>10} {row['cpu_seconds']:>6.0f}"
-        )
+    with ProcessPoolExecutor(given.processes) as pool:
+        for row in pool.map(one, range(given.seeds)):
+            rows.append(row)
+            print(
+                f"{row['seed']:>4} {row['evaluated']:>5} {row['gap']:>6.2f} {100 * row['quality']:>8.1f}% "
+                f"{row['verdict']:>10} {row['verdict_apart']:>10} {row['cpu_seconds']:>6.0f}",
+                flush=True,
+            )
     near = sum(row["gap"] <= 0.5 for row in rows)
     agreed = sum(row["verdict"] == row["verdict_apart"] for row in rows)
     most = max(row["evaluated"] for row in rows)
