@@ -8,13 +8,14 @@ caller's offset plus the draw's place among its `samples`: nothing depends on th
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar, cast
 
 from archon.budget import Budget
-from archon.errors import ArchonError, ClientError, ContextOverflowError, NodeError, UnparseableError
+from archon.errors import ArchonError, BudgetError, ClientError, ContextOverflowError, NodeError, UnparseableError
 from archon.models import ModelSpec
 from archon.protocols import Client, PromptPack, Role, RoleInputs, RoleOutput, Sandbox
 from archon.trace import Call, Note, Trace
@@ -54,7 +55,28 @@ class RunOptions:
     """Offered to generators and fusers."""
     tool_choice: Any = None
     response_format: dict[str, Any] | None = None
-    """Asked of the output node alone."""
+    """Asked of the nodes that write the answer alone."""
+    final: Sampling = Sampling()
+    """Settings for the nodes that write the answer, in place of their own."""
+
+
+@dataclass(slots=True)
+class Stopwatch:
+    """Measures the time in which at least one of several overlapping things goes on."""
+
+    seconds: float = 0.0
+    _running: int = 0
+    _since: float = 0.0
+
+    def __enter__(self) -> None:
+        if not self._running:
+            self._since = time.perf_counter()
+        self._running += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._running -= 1
+        if not self._running:
+            self.seconds += time.perf_counter() - self._since
 
 
 @dataclass(slots=True)
@@ -70,6 +92,14 @@ class RunContext:
     sink: Callable[[Chunk], None] | None = None
     """Receives the pieces of the output node's answer when it is made by a single call."""
     trace: Trace = field(default_factory=Trace)
+    partial: bool = False
+    """Whether a draw that the budget refuses is dropped like a failed one, so that the run goes on with what it has."""
+    first_sample: int = 0
+    """Added to every sample index: two runs of one conversation that must differ take other draws."""
+    drafts: list[tuple[str, Completion]] = field(default_factory=list)
+    """Every answer that has come, with its node, in order of arrival."""
+    waiting: Stopwatch = field(default_factory=lambda: Stopwatch())
+    """Time in which at least one model call was under way."""
     _open: dict[str, Client] = field(default_factory=dict)
 
     def client(self, model: str) -> Client:
@@ -87,6 +117,7 @@ class NodeContext:
     node: str
     base: int = 0
     is_output: bool = False
+    """Whether the answer is in this node's own words: it writes candidates, and nothing behind it writes others."""
     streams: bool = False
     """Whether this node's single call goes to the run's sink."""
 
@@ -108,10 +139,8 @@ class NodeContext:
     ) -> tuple[Completion, ...]:
         """See `archon.protocols.Context.draw`."""
         request = self._request(model, role, inputs, sampling)
-        canonical = request.canonical()
-        draws = await self.gather(
-            *(self._drawn(model, role, request, canonical, self.base + offset + i) for i in range(samples))
-        )
+        canonical, first = request.canonical(), self.run.first_sample + self.base + offset
+        draws = await self.gather(*(self._drawn(model, role, request, canonical, first + i) for i in range(samples)))
         done = tuple(each for each in draws if isinstance(each, Completion))
         if len(done) < quorum:
             causes = [each for each in draws if not isinstance(each, Completion)]
@@ -180,6 +209,7 @@ class NodeContext:
             logprob=sum(each.logprob for each in logprobs) if logprobs else None,
             parents=tuple(parent.id for parent in parents),
             finish_reason=completion.finish_reason,
+            token_logprobs=logprobs,
         )
 
     def note(self, kind: str, message: str, **data: Any) -> None:
@@ -191,9 +221,10 @@ class NodeContext:
         spec, options = self.run.clients.spec(model), self.run.options
         if role not in _ANSWERS:
             return Request(messages, spec.sampling(sampling))
+        wanted = sampling.over(options.sampling)
         return Request(
             messages,
-            spec.sampling(sampling.over(options.sampling)),
+            spec.sampling(options.final.over(wanted) if self.is_output else wanted),
             tools=options.tools,
             tool_choice=options.tool_choice if options.tools else None,
             response_format=options.response_format if self.is_output else None,
@@ -205,9 +236,15 @@ class NodeContext:
         """One draw, recorded. A failed call is returned, not raised: its siblings go on."""
         seed = derived_seed(self.run.seed, model, canonical, sample)
         try:
-            completion = await self._call(model, role, replace(request, sample=sample, seed=seed))
+            with self.run.waiting:
+                completion = await self._call(model, role, replace(request, sample=sample, seed=seed))
         except ContextOverflowError:
             raise
+        except BudgetError as error:
+            if not self.run.partial:
+                raise
+            self.note("stopped", str(error), model=model)
+            return ClientError(str(error), billed=False)
         except ClientError as error:
             return self._failed(model, role, sample, error)
         except ArchonError:
@@ -217,6 +254,8 @@ class NodeContext:
             failure.__cause__ = error
             return self._failed(model, role, sample, failure)
         self._record(Call(self.node, model, role, sample, completion.usage, completion.cached, text=completion.text))
+        if role in _ANSWERS:
+            self.run.drafts.append((self.node, completion))
         _list_clock.set(_list_clock.get(0.0) + completion.usage.seconds)
         return completion
 

@@ -15,6 +15,7 @@
     ├── UnparseableError        a model's text is not of the form its role asks for
     ├── NodeError               a node of the graph has fewer answers than its quorum
     └── RunError                no answer could be produced; holds every cause
+        └── DeadlineRunError    ... before the run's deadline
 
 Messages never hold secrets or whole prompts.
 """
@@ -137,6 +138,10 @@ class RunError(ArchonError):
         super().__init__(f"{message}{_listed(causes)}")
         self.causes = tuple(causes)
         self.trace = trace
+
+
+class DeadlineRunError(RunError):
+    """No answer could be produced before the run's deadline."""
 
 
 def _listed(causes: Sequence[BaseException]) -> str:

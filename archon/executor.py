@@ -17,8 +17,9 @@ from archon.architecture import Architecture
 from archon.budget import Budget
 from archon.canonical import CanonicalNode
 from archon.context import Clients, NodeContext, RunContext, RunOptions, list_clock, start_list_clock
-from archon.errors import ArchonError, BudgetError, ConfigError, DeadlineError, NodeError, RunError
-from archon.graph import Graph, check
+from archon.errors import ArchonError, BudgetError, ConfigError, DeadlineError, DeadlineRunError, NodeError, RunError
+from archon.graph import Graph, check, writers
+from archon.partial import best_so_far
 from archon.protocols import Sandbox
 from archon.trace import NodeRecord, Trace
 from archon.types import Candidate, Chunk, Completion, Message, State, Usage
@@ -32,6 +33,10 @@ class Result:
     candidates: tuple[Candidate, ...]
     """Every candidate of the last stage; the first is the answer."""
     trace: Trace
+    stopped: str | None = None
+    """Why the run ended early with the best candidate it had (`partial`); None = it ran to its end."""
+    waited: float = 0.0
+    """Seconds in which at least one model call was under way."""
 
     @property
     def text(self) -> str:
@@ -57,7 +62,7 @@ class Result:
     def completion(self) -> Completion:
         """The answer as a model's completion would be, usage counting every call."""
         best = self.candidates[0]
-        return Completion(self.answer, best.model, self.list_usage, best.finish_reason)
+        return Completion(self.answer, best.model, self.list_usage, best.finish_reason, best.token_logprobs)
 
 
 async def run(
@@ -72,12 +77,21 @@ async def run(
     sandbox: Sandbox | None = None,
     options: RunOptions = RunOptions(),
     sink: Callable[[Chunk], None] | None = None,
+    partial: bool = False,
+    first_sample: int = 0,
+    trace: Trace | None = None,
+    watch: Callable[[NodeRecord], None] | None = None,
 ) -> Result:
     """One answer of an architecture to one conversation.
 
     Args:
         deadline: seconds from now after which the run is given up.
         sink: receives the pieces of the answer as they arrive, when the output node makes a single call.
+        partial: when budget or deadline end the run early, answer with the best candidate there is
+            (`archon.partial`) and say so in `Result.stopped`, rather than fail.
+        first_sample: added to every sample index, so that two runs of one conversation take different draws.
+        trace: filled while the run goes on, for a look at it from outside; default: a new one.
+        watch: told of every node when it starts and when it ends.
 
     Raises:
         ConfigError: the architecture, a model or the conversation is wrong; nothing was called.
@@ -87,16 +101,36 @@ async def run(
     if not messages:
         raise ConfigError("the conversation is empty; give at least one message")
     graph = architecture if isinstance(architecture, Graph) else check(architecture)
-    context = RunContext(clients, extraction.extractor(extractor), seed, budget, sandbox, options, sink)
+    context = RunContext(
+        clients, extraction.extractor(extractor), seed, budget, sandbox, options, sink, trace or Trace(), partial
+    )
+    context.first_sample = first_sample
     _open_models(graph, context)
-    job = _Run(graph, context, State(tuple(messages)))
+    job = _Run(graph, context, State(tuple(messages)), watch)
     try:
         async with asyncio.timeout(deadline):
             state = await job.result()
     except TimeoutError:
-        failures = [ArchonError(call.error or "") for call in context.trace.failures]
-        raise RunError(f"no answer within the deadline of {deadline:g} s", failures, context.trace) from None
-    return Result(state.candidates[0].message, state.candidates, context.trace)
+        return _early(graph, context, _late(deadline, context.trace))
+    except (RunError, BudgetError, DeadlineError) as error:
+        return _early(graph, context, error)
+    return Result(state.candidates[0].message, state.candidates, context.trace, waited=context.waiting.seconds)
+
+
+def _early(graph: Graph, context: RunContext, error: ArchonError) -> Result:
+    """The best candidate of a run that a bound ended, where that is wanted and there is one; else the error."""
+    bound = next((note.message for note in context.trace.notes if note.kind == "stopped"), None)
+    if not isinstance(error, RunError) or isinstance(error, DeadlineRunError):
+        bound = bound or str(error)
+    found = best_so_far(graph, context) if context.partial and bound else ()
+    if not found:
+        raise error
+    return Result(found[0].message, found, context.trace, bound, context.waiting.seconds)
+
+
+def _late(deadline: float | None, trace: Trace) -> RunError:
+    failures = [ArchonError(call.error or "") for call in trace.failures]
+    return DeadlineRunError(f"no answer within the deadline of {deadline:g} s", failures, trace)
 
 
 def _open_models(graph: Graph, context: RunContext) -> None:
@@ -114,11 +148,14 @@ class _Run:
     graph: Graph
     context: RunContext
     start: State
+    watch: Callable[[NodeRecord], None] | None = None
     began: float = field(default_factory=time.monotonic)
     tasks: dict[str, asyncio.Task[State | NodeError]] = field(default_factory=dict)
+    writers: frozenset[str] = frozenset()
 
     async def result(self) -> State:
         """The output node's state. Nodes are started in canonical order and wait for their inputs."""
+        self.writers = writers(self.graph)
         for node in self.graph.nodes:
             self.context.trace.nodes[node.id] = NodeRecord(node.id, node.name)
         try:
@@ -138,12 +175,14 @@ class _Run:
         begun = max((self.context.trace.nodes[source].list_ended for source in node.inputs), default=0.0)
         start_list_clock(begun)
         record.started, record.list_started = self._now(), begun
+        self._tell(record)
         outcome = await self._outcome(node, inputs)
         record.ended, record.list_ended = self._now(), list_clock()
         if isinstance(outcome, NodeError):
             record.error = str(outcome)
         else:
             record.candidates = outcome.candidates
+        self._tell(record)
         return outcome
 
     async def _outcome(self, node: CanonicalNode, inputs: Sequence[State | NodeError]) -> State | NodeError:
@@ -169,11 +208,15 @@ class _Run:
     def _view(self, node: CanonicalNode) -> NodeContext:
         is_output = node.id == self.graph.architecture.output
         single = is_output and self.context.sink is not None and node.layer.plan(len(node.inputs)).calls == 1
-        return NodeContext(self.context, node.id, node.base, is_output, single)
+        return NodeContext(self.context, node.id, node.base, node.id in self.writers, single)
 
     def _causes(self) -> list[BaseException]:
         outcomes = [task.result() for task in self.tasks.values()]
         return [outcome for outcome in outcomes if isinstance(outcome, NodeError)]
+
+    def _tell(self, record: NodeRecord) -> None:
+        if self.watch is not None:
+            self.watch(record)
 
     def _now(self) -> float:
         return time.monotonic() - self.began

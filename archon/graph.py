@@ -27,6 +27,8 @@ from archon.protocols import Plan
 Stage = Mapping[str, int]
 Nodes = tuple[CanonicalNode, ...]
 
+_JUDGES = frozenset({"ranker", "critic", "verifier", "tests", "tests_evaluator"})
+"""Kinds that choose and annotate candidates and write none."""
 _ALONE = frozenset({"ranker", "critic", "verifier", "tests", "tests_evaluator"})
 
 
@@ -72,6 +74,19 @@ def check(architecture: Architecture) -> Graph:
         rule, message = broken
         raise ArchitectureError(f"{message} [rule {rule}; it can be lifted with lift: [{rule}]]")
     return Graph(architecture, nodes, _stages(nodes))
+
+
+def writers(graph: Graph) -> frozenset[str]:
+    """The nodes in whose own words the answer is: those that write candidates with no other writer behind them."""
+    found: set[str] = set()
+    waiting = [graph.architecture.output]
+    while waiting:
+        node = graph.node(waiting.pop())
+        if node.layer.traits.kind in _JUDGES or not node.layer.traits.models:
+            waiting.extend(node.inputs)
+        else:
+            found.add(node.id)
+    return frozenset(found)
 
 
 def broken_rule(nodes: Nodes, lifted: Collection[str] = ()) -> tuple[str, str] | None:

@@ -252,6 +252,8 @@ class Chunk:
     delta: Mapping[str, Any] = field(default_factory=dict)
     """The raw delta where there is more than text (tool calls)."""
     completion: Completion | None = None
+    logprobs: tuple[TokenLogprob, ...] = ()
+    """Of the tokens of this piece, where asked for and given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,6 +298,8 @@ class Candidate:
     parents: tuple[str, ...] = ()
     """Ids of the candidates it was made from."""
     finish_reason: str = "stop"
+    token_logprobs: tuple[TokenLogprob, ...] | None = None
+    """Token by token, where the model gave them."""
 
     @property
     def text(self) -> str:

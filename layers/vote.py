@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from archon.protocols import Context, Plan, Traits
-from archon.types import Candidate, State
+from archon.types import Candidate, State, canonical_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vote:
     """Groups the candidates by the final answer extracted from each and keeps the first candidate of the largest group.
 
+    Candidates that call tools vote by the tools' names and arguments.
     Equally large groups: the one whose first member comes first wins. A candidate with no extractable answer does not
     vote. When none has one, the first candidate is kept as it is, and that is recorded. The winner's `score` is its
     share of the votes, in (0, 1].
@@ -40,11 +42,24 @@ class Vote:
         return state.with_candidates([replace(winners[0], score=share)])
 
 
+def _called(candidate: Candidate) -> str | None:
+    """The tools a candidate calls, by name and arguments, whatever ids and spacing they came with; None = none."""
+    calls = [call.get("function") or {} for call in candidate.message.tool_calls]
+    return canonical_json([[call.get("name"), _arguments(call.get("arguments"))] for call in calls]) if calls else None
+
+
+def _arguments(text: object) -> object:
+    try:
+        return json.loads(text) if isinstance(text, str) else text
+    except ValueError:
+        return text
+
+
 def _ballots(state: State, ctx: Context) -> dict[str, list[Candidate]]:
     """Candidates by extracted answer, answers in order of appearance."""
     groups: dict[str, list[Candidate]] = defaultdict(list)
     for candidate in state.candidates:
-        answer = ctx.extract(candidate.text)
+        answer = _called(candidate) or ctx.extract(candidate.text)
         if answer is not None:
             groups[answer].append(candidate)
     silent = len(state.candidates) - sum(map(len, groups.values()))

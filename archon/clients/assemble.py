@@ -63,7 +63,7 @@ class Assembly:
         for key, value in more.items():
             if key != "tool_calls":
                 self._extra[key] = _joined(self._extra.get(key), value)
-        return Chunk(text, more) if text or more else None
+        return Chunk(text, more, logprobs=found or ()) if text or more or found else None
 
     def _call(self, delta: Mapping[str, Any]) -> None:
         index = delta.get("index")
