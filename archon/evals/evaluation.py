@@ -19,7 +19,7 @@ class Outcome:
     question_id: str
     score: Score
     """A run that gave no answer scores 0, with the cause: who asks such a system gets nothing. A `value` of None means
-    that the scorer failed."""
+    that the scorer failed or, together with an `error`, that an endpoint dropped out."""
     list_usage: Usage = Usage()
     """What it would have cost with no cache."""
     spend: Usage = Usage()
@@ -32,6 +32,11 @@ class Outcome:
     error: str | None = None
     """Why the run gave no answer; None = it did."""
 
+    @property
+    def unreached(self) -> bool:
+        """Whether it has no answer because an endpoint dropped out; asking again may give one."""
+        return self.error is not None and self.score.value is None
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -41,7 +46,7 @@ class Evaluation:
     asked: int
     """Questions there were to ask."""
     stopped: str | None = None
-    """Why it ended early (the budget's refusal); None = every question was asked."""
+    """Why it ended early (the budget's refusal, an endpoint that dropped out); None = every question was asked."""
 
     @property
     def complete(self) -> bool:
@@ -65,7 +70,7 @@ class Evaluation:
 
     @property
     def unscored(self) -> int:
-        """Questions whose scorer failed."""
+        """Questions whose scorer failed, or whose endpoint dropped out."""
         return len(self.outcomes) - len(self.scores)
 
     @property
@@ -77,6 +82,11 @@ class Evaluation:
     def silent(self) -> bool:
         """Whether not one question was answered."""
         return bool(self.outcomes) and all(outcome.error is not None for outcome in self.outcomes)
+
+    @property
+    def outage(self) -> str | None:
+        """How an endpoint dropped out; None = none did."""
+        return next((outcome.error for outcome in self.outcomes if outcome.unreached), None)
 
     @cached_property
     def list_usage(self) -> Usage:

@@ -3,6 +3,8 @@
 What happens to a question:
     - the run gives an answer: it is scored; where the scorer fails, the value is None and the cause is its explanation;
     - the run gives none (RunError): it scores 0 with the cause, because who asks such a system gets nothing;
+    - the run gives none because an endpoint dropped out (no connection, 429, 502, 503, 504 after every retry): that
+      says nothing about the system, so the question stays unscored, and no further one is begun;
     - the budget refuses or its time is over: no further question is begun, those under way end, and what was
       done is returned;
     - the user's set-up is wrong (ConfigError, a refused key, an endpoint that cannot be reached and never answered) or
@@ -28,6 +30,9 @@ from archon.graph import Graph, check
 from archon.protocols import Benchmark, Sandbox
 from archon.trace import Trace
 from archon.types import Message, Question, Score
+
+_OUTAGES = frozenset({429, 502, 503, 504})
+"""Statuses that tell of a provider out of service or of a quota used up, and not of the request."""
 
 OnResult = Callable[[Outcome], None]
 """Called with each outcome the moment it is known."""
@@ -134,6 +139,8 @@ class _Job:
                 self.stopped = self.stopped or str(refusal)
                 return
             self.done[index] = outcome
+            if outcome.unreached:
+                self.stopped = self.stopped or outcome.error
             if self.on_result:
                 self.on_result(outcome)
             if self.stopped:
@@ -176,7 +183,7 @@ class _Job:
 def _failed(question: Question, error: RunError) -> Outcome:
     cause = str(error)
     trace = error.trace if isinstance(error.trace, Trace) else Trace()
-    score = Score(0.0, None, f"no answer: {cause}")
+    score = Score(None if outage(error) else 0.0, None, f"no answer: {cause}")
     spent = (trace.list_usage, trace.spend, trace.list_latency, trace.cache_hits)
     return Outcome(question.id, score, *spent, error=cause)
 
@@ -191,6 +198,13 @@ def unreachable(error: BaseException) -> bool:
     return any(
         isinstance(cause, RetryableError) and cause.status is None and cause.billed is False for cause in _causes(error)
     )
+
+
+def outage(error: BaseException) -> bool:
+    """Whether an endpoint dropped out, so that the failure is no judgement on the system asked."""
+    if unreachable(error):
+        return True
+    return any(isinstance(cause, RetryableError) and cause.status in _OUTAGES for cause in _causes(error))
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

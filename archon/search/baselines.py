@@ -64,7 +64,10 @@ async def measure_baselines(session: Session) -> list[Measurement]:
 
 def _votes(space: Space, found: Sequence[Measurement]) -> list[tuple[str, Architecture]]:
     """A vote of the best model with itself and one of all models, where the space's limits allow them."""
-    best = max(found, key=lambda each: (each.quality, [-ord(c) for c in each.hash])).architecture.model_ids[0]
+    scored = [each for each in found if each.quality is not None]
+    if not scored:
+        raise ConfigError("not one answer to the search questions could be scored; mend the benchmark's scorer")
+    best = max(scored, key=lambda each: (each.quality, [-ord(c) for c in each.hash])).architecture.model_ids[0]
     models, most = singles_of(space), min(space.limits.calls or 10**9, space.limits.candidates or 10**9)
     samples, votes = min(VOTERS, most), []
     if samples >= 3:

@@ -4,6 +4,8 @@ questions nobody saw.
 *selection*: the best systems of the search split, and every single model. The winner is the best finalist; of equals
 the cheapest (list cost, then calls, then hash). With a tolerance t > 0 it is the cheapest finalist whose paired
 difference to the best one is at most t standard errors. The best single model, greedy or sampled, is chosen here too.
+All are compared on the questions that could be scored for every one of them; one that could be scored on fewer than
+half the questions of the others does not compete.
 
 *held-out*: touched once, by the winner, that single model, and the equal-cost vote: k samples of that model, where
 k = ⌊list cost of the winner / list cost of one sample⌋ and at least 1, both as measured on *selection*.
@@ -14,14 +16,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
-from statistics import pvariance
+from statistics import fmean, pvariance
 
 from archon.budget import Budget
 from archon.errors import ConfigError
 from archon.evals.metrics import Difference
 from archon.journal import Journal
 from archon.search.baselines import single, single_name, singles, vote
-from archon.search.objective import objective
+from archon.search.objective import best_first
 from archon.search.session import SEARCHING, Session
 from archon.search.store import Measurement
 from archon.search.verdict import verdict
@@ -70,15 +72,30 @@ async def _confirmed(session: Session) -> Findings:
     finalists = [await session.needed("selection", each.architecture, each.name) for each in chosen]
     rivals = [await session.needed("selection", made, single_name(model, made)) for model, made in alone.values()]
     winner = pick_winner(finalists, settings.tolerance)
-    rival = min(rivals, key=lambda each: (-each.quality, *each.cost_key))
+    rival = pick_winner(rivals, 0.0)
     return await _compared(session, tuple(finalists), tuple(rivals), winner, rival)
 
 
 def pick_winner(finalists: Sequence[Measurement], tolerance: float) -> Measurement:
-    """The best finalist, or the cheapest of those within `tolerance` standard errors of it."""
-    best = min(finalists, key=lambda each: (-each.quality, *each.cost_key))
-    near = [each for each in finalists if best.quality - each.quality <= tolerance * _standard_error(best, each)]
+    """The best finalist on the questions scored for all of them, or the cheapest of those within `tolerance` standard
+    errors of it. Raises ConfigError where there is no such question."""
+    running = _scorable(finalists)
+    common = [q for q in running[0].evaluation.scores if all(q in each.evaluation.scores for each in running)]
+    if not common:
+        raise ConfigError("no selection question could be scored for every finalist; the scorer fails")
+
+    def scores(each: Measurement) -> list[float]:
+        return [each.evaluation.scores[question] for question in common]
+
+    best = min(running, key=lambda each: (-fmean(scores(each)), *each.cost_key))
+    near = [each for each in running if _within(scores(best), scores(each), tolerance)]
     return min(near, key=lambda each: each.cost_key) if tolerance else best
+
+
+def _scorable(measured: Sequence[Measurement]) -> list[Measurement]:
+    """Those that were scored on at least half as many questions as the one scored on most."""
+    most = max(len(each.evaluation.scores) for each in measured)
+    return [each for each in measured if 2 * len(each.evaluation.scores) >= most]
 
 
 def equal_samples(winner: Measurement, sample: Measurement) -> tuple[int, str]:
@@ -112,10 +129,8 @@ async def _compared(
 
 def _finalists(session: Session) -> list[Measurement]:
     """The best of everything measured on the search split, within the space's limits or a baseline of it."""
-    measured = [each for each in session.study.of(*SEARCHING) if each.split == "search"]
-    weight = session.settings.cost_weight
-    ranked = sorted(measured, key=lambda each: (-objective(each, weight), *each.cost_key))
-    return ranked[: session.settings.finalists]
+    measured = [each for each in session.study.of(*SEARCHING) if each.split == "search" and each.quality is not None]
+    return best_first(measured, session.settings.cost_weight)[: session.settings.finalists]
 
 
 def _difference(first: Measurement, second: Measurement) -> Difference:
@@ -127,10 +142,10 @@ def _difference(first: Measurement, second: Measurement) -> Difference:
         ) from None
 
 
-def _standard_error(first: Measurement, second: Measurement) -> float:
-    ours, theirs = first.evaluation.scores, second.evaluation.scores
-    differences = [ours[q] - theirs[q] for q in ours if q in theirs]
-    return sqrt(pvariance(differences) / len(differences)) if differences else 0.0
+def _within(best: Sequence[float], other: Sequence[float], tolerance: float) -> bool:
+    """Whether the paired difference is at most so many of its standard errors."""
+    differences = [ours - theirs for ours, theirs in zip(best, other, strict=True)]
+    return fmean(differences) <= tolerance * sqrt(pvariance(differences) / len(differences))
 
 
 def _budget(calls: int | None, usd: float | None, made: int, journal: Journal | None) -> Budget | None:

@@ -11,7 +11,7 @@ from typing import Any
 from archon.evals.metrics import Difference
 from archon.models import ModelTable
 from archon.search.confirm import Findings
-from archon.search.objective import objective
+from archon.search.objective import best_first
 from archon.search.session import Session
 from archon.search.settings import SearchResult
 from archon.search.store import Measurement
@@ -75,17 +75,20 @@ def leaderboard(session: Session) -> list[dict[str, Any]]:
     """Every system measured on the search split, best first, with what else is known of it."""
     study, weight = session.study, session.settings.cost_weight
     measured = [each for each in study.order if each.split == "search"]
-    ranked = sorted(measured, key=lambda each: (-objective(each, weight), *each.cost_key))
+    ranked = best_first(measured, weight)
     front = {each.hash for each in pareto(ranked)}
     return [_row(session, rank, each, each.hash in front) for rank, each in enumerate(ranked, 1)]
 
 
 def pareto(measured: list[Measurement]) -> list[Measurement]:
-    """Systems that nothing else beats on quality at the same or a lower list cost, cheapest first."""
+    """Scored systems that nothing else beats on quality at the same or a lower list cost, cheapest first."""
+    scored = [(each.quality, each) for each in measured if each.quality is not None]
     front: list[Measurement] = []
-    for each in sorted(measured, key=lambda m: (m.cost_key[:2], -m.quality)):
-        if not front or each.quality > front[-1].quality:
+    best = -1.0
+    for quality, each in sorted(scored, key=lambda row: (row[1].cost_key[:2], -row[0])):
+        if quality > best:
             front.append(each)
+            best = quality
     return front
 
 

@@ -39,8 +39,8 @@ class Proposer:
     sampler: Sampler
     rng: Random
     rankings: Rankings
-    known: dict[str, float] = field(default_factory=dict)
-    """Values by hash of everything measured on the search split."""
+    known: dict[str, float | None] = field(default_factory=dict)
+    """Values by hash of everything measured on the search split; None where nothing could be scored."""
     duplicates: int = 0
     infeasible: int = 0
     _pending: set[str] = field(default_factory=set)
@@ -55,11 +55,11 @@ class Proposer:
             found.append(proposal)
         return found
 
-    def tell(self, proposal: Proposal, value: float) -> None:
-        """What a proposed system was worth."""
+    def tell(self, proposal: Proposal, value: float | None) -> None:
+        """What a proposed system was worth; None = nothing could be scored."""
         self._pending.discard(proposal.architecture.hash)
         self.known[proposal.architecture.hash] = value
-        self.sampler.tell(proposal.ticket, value)
+        self._told(proposal.ticket, value)
 
     def _next(self) -> Proposal | None:
         return self._from_sampler() or self._from_draws() or self._from_walk()
@@ -75,10 +75,17 @@ class Proposer:
                 self.sampler.reject(ticket)
             elif made.hash in self.known:
                 self.duplicates += 1
-                self.sampler.tell(ticket, self.known[made.hash])
+                self._told(ticket, self.known[made.hash])
             else:
                 return Proposal(ticket, chosen, made)
         return None
+
+    def _told(self, ticket: Any, value: float | None) -> None:
+        """A system that could not be scored teaches the sampler nothing."""
+        if value is None:
+            self.sampler.reject(ticket)
+        else:
+            self.sampler.tell(ticket, value)
 
     def _from_draws(self) -> Proposal | None:
         for _ in range(TRIES):

@@ -7,6 +7,8 @@ the search split.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from archon.architecture import Architecture, Node
 from archon.search.baselines import single, single_name
 from archon.search.build import Rankings
@@ -33,21 +35,31 @@ async def measure_rankings(session: Session) -> Rankings:
 
 
 async def _generators(session: Session, models: tuple[str, ...]) -> tuple[str, ...]:
-    quality: dict[str, float] = {}
+    quality: dict[str, float | None] = {}
     for model in models:
         made = single(model, session.settings.space.temperature)
         quality[model] = (await session.needed("search", made, single_name(model, made))).quality
-    return tuple(sorted(models, key=lambda model: -quality[model]))
+    return _best_first(models, quality)
 
 
 async def _fusers(session: Session, generators: tuple[str, ...]) -> tuple[str, ...]:
     space = session.settings.space
-    models, quality = space.rankings["fusers"], dict[str, float]()
+    models, quality = space.rankings["fusers"], dict[str, float | None]()
     ensemble = generators[: min(ENSEMBLE, space.limits.candidates or ENSEMBLE)]
     for model in models:
         made = fusing(space, ensemble, model)
         quality[model] = (await session.needed("search", made, f"{model} fusing {len(ensemble)} models")).quality
-    return tuple(sorted(models, key=lambda model: -quality[model]))
+    return _best_first(models, quality)
+
+
+def _best_first(models: tuple[str, ...], quality: Mapping[str, float | None]) -> tuple[str, ...]:
+    """What could not be scored stands last."""
+
+    def rank(model: str) -> tuple[bool, float]:
+        value = quality[model]
+        return value is None, -(value or 0.0)
+
+    return tuple(sorted(models, key=rank))
 
 
 def fusing(space: Space, ensemble: tuple[str, ...], model: str) -> Architecture:

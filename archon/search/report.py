@@ -12,7 +12,7 @@ from typing import Any
 
 from archon.search import charts
 from archon.search.confirm import Findings
-from archon.search.objective import objective
+from archon.search.objective import best_first, objective
 from archon.search.picture import picture
 from archon.search.session import SEARCHING, Session
 from archon.search.store import Measurement
@@ -41,7 +41,7 @@ def report_html(
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(percent=_percent, money=_money, number=lambda value: f"{value:,.4g}")
     template = environment.from_string((files("archon.search") / TEMPLATE).read_text(encoding="utf-8"))
-    measured = [each for each in session.study.of(*SEARCHING) if each.split == "search"]
+    measured = [each for each in session.study.of(*SEARCHING) if each.split == "search" and each.quality is not None]
     return template.render(
         space=session.settings.space,
         settings=session.settings,
@@ -67,11 +67,14 @@ def _scatter(measured: Sequence[Measurement], findings: Findings, rows: Sequence
     """Quality on the search split against list cost (calls, where a price is unknown), and its Pareto front."""
     priced = all(each.usd is not None for each in measured) and any(each.usd for each in measured)
     cost = {each.hash: (each.usd or 0.0) if priced else each.calls for each in measured}
-    x, y = charts.across(list(cost.values())), charts.upward([each.quality for each in measured])
+    quality = {each.hash: each.quality or 0.0 for each in measured}
+    x, y = charts.across(list(cost.values())), charts.upward(list(quality.values()))
     front = sorted((cost[row["hash"]], row["search_quality"] or 0.0) for row in rows if row["pareto"])
     label = charts.money if priced else charts.number
     spots = [
-        Point(x.at(cost[each.hash]), y.at(each.quality), kind(each, findings), _title(each, label(cost[each.hash])))
+        Point(
+            x.at(cost[each.hash]), y.at(quality[each.hash]), kind(each, findings), _title(each, label(cost[each.hash]))
+        )
         for each in measured
     ]
     order = {"system": 0, "vote": 1, "single": 2, "winner": 3}
@@ -97,7 +100,7 @@ def kind(measured: Measurement, findings: Findings) -> str:
 
 def _curve(session: Session, measured: Sequence[Measurement]) -> dict[str, Any]:
     """The best objective so far, by number of systems measured."""
-    values = [objective(each, session.settings.cost_weight) for each in measured]
+    values = [objective(each, session.settings.cost_weight) or 0.0 for each in measured]
     best = [max(values[: index + 1]) for index in range(len(values))]
     x = charts.Axis(1, max(2, len(values)), charts.LEFT, charts.WIDTH - charts.RIGHT)
     low, high = min(values), max(values)
@@ -137,13 +140,13 @@ def _bar(role: str, measured: Measurement, axis: charts.Axis) -> dict[str, Any]:
         "high": interval[1],
         "from": axis.at(interval[0]),
         "to": axis.at(interval[1]),
-        "at": axis.at(measured.quality),
+        "at": axis.at(interval[0] if measured.quality is None else measured.quality),
     }
 
 
 def _finalists(session: Session, findings: Findings) -> list[dict[str, Any]]:
     """Rows of the table: finalists by their quality on *selection*."""
-    ranked = sorted(findings.finalists, key=lambda each: (-each.quality, *each.cost_key))
+    ranked = best_first(findings.finalists, 0.0)
     found = []
     for each in ranked:
         before = session.study.find("search", each.hash)

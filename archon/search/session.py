@@ -101,6 +101,11 @@ class Session:
             execute=self.execute,
         )
         self.stopped = evaluation.stopped
+        if evaluation.outage:
+            raise ConfigError(
+                f"an endpoint dropped out while {name!r} was measured on {split}: {evaluation.outage}; nothing of this "
+                "measurement was kept but its answers in the cache: --resume repeats it"
+            )
         if not evaluation.complete:
             return None
         before = self.study.find("search", architecture.hash)
@@ -114,8 +119,11 @@ class Session:
         return made
 
     def _note_best(self, measured: Measurement) -> None:
-        if measured.split == "search" and (self._books.best is None or measured.quality > self._books.best):
-            self._books.best, self._books.best_name = measured.quality, measured.name
+        quality = measured.quality
+        if measured.split != "search" or quality is None:
+            return
+        if self._books.best is None or quality > self._books.best:
+            self._books.best, self._books.best_name = quality, measured.name
 
     def _tell(self, asked: int, questions: int) -> None:
         phase, books = self._phase, self._books

@@ -42,9 +42,9 @@ class Measurement:
         return self.architecture.hash
 
     @property
-    def quality(self) -> float:
-        """Mean score; 0 where nothing could be scored."""
-        return self.evaluation.mean or 0.0
+    def quality(self) -> float | None:
+        """Mean score; None where nothing could be scored, which is not 0 and is compared with nothing."""
+        return self.evaluation.mean
 
     @property
     def usd(self) -> float | None:

@@ -172,6 +172,6 @@ class _Trials:
                 f"{proposal.architecture.hash}; the engine or Optuna was changed since; start in a new folder"
             )
 
-    def _value(self, measured: Measurement) -> float:
-        """What the sampler is told: quality − λ · list cost."""
+    def _value(self, measured: Measurement) -> float | None:
+        """What the sampler is told: quality − λ · list cost; None = nothing."""
         return objective(measured, self.session.settings.cost_weight)

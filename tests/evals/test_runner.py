@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from archon import Budget, Generator, Vote
+from archon import Budget, Generator, Vote, executor
 from archon.architecture import Architecture
 from archon.clients.cache import CacheStore
 from archon.clients.stack import ClientStack
-from archon.errors import BudgetError, ConfigError
+from archon.errors import BudgetError, ConfigError, RetryableError, RunError
 from archon.evals.evaluation import Evaluation, Outcome
 from archon.evals.runner import evaluate
 from archon.evals.scorers import ExactScorer
@@ -88,7 +88,6 @@ def test_outcomes_keep_the_order_of_the_questions() -> None:
 def test_no_more_questions_are_under_way_than_allowed() -> None:
     async def inner() -> int:
         stack, benchmark, under_way, most = ClientStack(fake(RIGHT)), Sums(30), 0, 0
-        from archon import executor
 
         async def counted(*args: Any, **kwargs: Any) -> Any:
             nonlocal under_way, most
@@ -116,6 +115,20 @@ def test_a_run_without_an_answer_is_wrong_with_its_cause() -> None:
     assert result.complete
     assert all(o.error and "400" in o.error for o in result.outcomes)
     assert all(o.answer == "" for o in result.outcomes)
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+def test_an_endpoint_that_drops_out_midway_is_no_score_and_ends_the_asking(status: int) -> None:
+    async def drops(architecture: Any, messages: Any, clients: Any, **given: Any) -> Any:
+        if messages[0].content.startswith("Q2:"):
+            raise RunError("no answer", [RetryableError("it is gone", status=status)])
+        return await executor.run(architecture, messages, clients, **given)
+
+    result = ask(fake(RIGHT), execute=drops, concurrency=1)
+    assert [o.score.value for o in result.outcomes] == [1, 1, None]
+    assert result.mean == 1
+    assert result.unscored == 1
+    assert result.outage == result.stopped == "no answer: it is gone"
 
 
 def test_a_question_that_takes_too_long_is_wrong() -> None:
@@ -162,8 +175,6 @@ def test_those_under_way_end_and_no_other_is_begun() -> None:
     refused = asyncio.Event()
 
     async def execute(architecture: Any, messages: Any, clients: Any, **options: Any) -> Any:
-        from archon import executor
-
         if messages[0].text.startswith("Q0:"):
             refused.set()
             raise BudgetError("no call is left")

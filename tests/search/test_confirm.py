@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from archon.errors import ConfigError
 from archon.evals.evaluation import Evaluation, Outcome
 from archon.evals.metrics import paired_difference
 from archon.search.baselines import single, vote
 from archon.search.confirm import equal_samples, pick_winner
+from archon.search.objective import best_first
 from archon.search.output import pareto
 from archon.search.store import Measurement
 from archon.search.verdict import outcome, verdict
@@ -15,9 +17,10 @@ from archon.types import Score, Usage
 
 
 def measured(name: str, scores: str, usd: float | None = 1.0, calls: int = 1) -> Measurement:
-    """`scores` holds one digit a question; the costs are those of one question."""
+    """`scores` holds one digit a question ("-" = unscored); the costs are those of one question."""
     usage = Usage(calls=calls, cost_usd=usd)
-    outcomes = tuple(Outcome(str(n), Score(float(digit)), list_usage=usage) for n, digit in enumerate(scores))
+    values = [None if digit == "-" else float(digit) for digit in scores]
+    outcomes = tuple(Outcome(str(n), Score(value), list_usage=usage) for n, value in enumerate(values))
     architecture = single(name, 0.5)
     return Measurement("selection", "selection", architecture, name, Evaluation(outcomes, len(outcomes)))
 
@@ -26,6 +29,26 @@ def test_the_best_on_selection_wins_and_the_cheapest_among_equals() -> None:
     dear, cheap, poor = measured("dear", "1110", 3), measured("cheap", "0111", 2), measured("poor", "1100", 1)
     assert pick_winner([dear, cheap, poor], 0.0) is cheap
     assert pick_winner([poor, dear], 0.0) is dear
+
+
+def test_finalists_are_compared_on_the_questions_scored_for_all_of_them() -> None:
+    # Over its own scored questions `lucky` has 1.0 and `steady` 0.75; on the three both have, they are 1.0 and 1.0.
+    lucky, steady = measured("lucky", "111-", 2), measured("steady", "1110", 1)
+    assert pick_winner([lucky, steady], 0.0) is steady
+
+
+def test_what_could_not_be_scored_never_wins_and_shrinks_no_comparison() -> None:
+    unscored, barely, whole = (
+        measured("unscored", "----", 0.1),
+        measured("barely", "1---", 0.1),
+        measured("whole", "0101"),
+    )
+    assert unscored.quality is None
+    assert pick_winner([unscored, barely, whole], 1.0) is whole
+    with pytest.raises(ConfigError, match="the scorer fails"):
+        pick_winner([unscored], 0.0)
+    assert pareto([unscored, whole]) == [whole]
+    assert best_first([unscored, whole], 0.0) == [whole, unscored]
 
 
 def test_an_unknown_price_never_counts_as_cheap() -> None:

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -20,10 +21,11 @@ from archon import Archon
 from archon.clients.store import CacheStore
 from archon.errors import ConfigError, RetryableError, RunError, UnknownNameError
 from archon.executor import run
+from archon.protocols import Context, Scorer
 from archon.search import Progress, SearchResult, SearchSettings, dry_run, search
 from archon.search.store import LOG, Study
 from archon.search.verdict import verdict
-from archon.types import Request
+from archon.types import Completion, Question, Request, Score, user
 from tests.search import driver
 from tests.search.fakes import MODELS, SKILLS, added, rows, settings, space, sums
 from tests.servers import Body, CountingServer
@@ -229,6 +231,50 @@ def test_an_outage_while_confirming_is_no_score(tmp_path: Path) -> None:
         searched(settings(tmp_path, execute=out_of_order))
     down = False
     assert searched(settings(tmp_path, execute=out_of_order, resume=True)).summary["calls"]["confirm"] > 0
+
+
+def test_an_outage_in_the_middle_of_a_trial_is_stored_nowhere_and_resume_repeats_the_trial(tmp_path: Path) -> None:
+    async def dropping(architecture: Any, messages: Any, clients: Any, **options: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        if asked == 70:  # 8 baselines of 8 questions end at 64
+            raise RunError("no answer", [RetryableError("503 out of order", status=503)])
+        return await run(architecture, messages, clients, **options)
+
+    asked, few = 0, {"benchmark": sums(8, 8, 8), "trials": 3, "concurrency": 2}
+    with pytest.raises(ConfigError, match=r"dropped out while .* on search: no answer: 503 out of order.*--resume"):
+        searched(settings(tmp_path / "dropped", execute=dropping, **few))
+    assert trials(tmp_path / "dropped") == []
+    resumed = searched(settings(tmp_path / "dropped", execute=dropping, resume=True, **few))
+    whole = searched(settings(tmp_path / "whole", **few))
+    assert trials(tmp_path / "dropped") == trials(tmp_path / "whole")
+    assert resumed.summary["winner"] == whole.summary["winner"]
+
+
+@dataclass(frozen=True)
+class Cursed:
+    """Cannot score one answer."""
+
+    inner: Scorer
+
+    async def score(self, question: Question, answer: Completion, ctx: Context | None) -> Score:
+        if answer.message.text == "cursed":
+            raise ZeroDivisionError("it is cursed")
+        return await self.inner.score(question, answer, ctx)
+
+
+def test_a_system_that_cannot_be_scored_is_worth_nothing_to_the_sampler_and_never_wins(tmp_path: Path) -> None:
+    async def cursing(architecture: Any, messages: Any, clients: Any, **options: Any) -> Any:
+        result = await run(architecture, messages, clients, **options)
+        return replace(result, answer=user("cursed")) if architecture.architecture.hash == cursed else result
+
+    small = sums(8, 8, 8)
+    cursed = searched(settings(tmp_path / "plain", benchmark=small, trials=4)).summary["winner"]["hash"]
+    benchmark = replace(small, scorer=Cursed(small.scorer))
+    found = searched(settings(tmp_path / "cursed", execute=cursing, benchmark=benchmark, trials=4))
+    row = next(row for row in log(tmp_path / "cursed") if row.get("hash") == cursed)
+    assert row["quality"] is None
+    assert found.summary["winner"]["hash"] != cursed
 
 
 def test_a_winner_that_is_the_equal_cost_vote_is_called_so(finished: tuple[Path, SearchResult]) -> None:
