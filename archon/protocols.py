@@ -149,6 +149,13 @@ class Sandbox(Protocol):
         """Whether `test` (Python statements) passes after `program`."""
         ...
 
+    async def check_all(self, program: str, tests: Sequence[str], *, names: Sequence[str] = ()) -> tuple[bool, ...]:
+        """Whether each of `tests` passes after `program`, in as few runs as can be.
+
+        `names` are the program's functions that the tests may call; none given = all it defines.
+        """
+        ...
+
 
 class Context(Protocol):
     """All that a layer may reach beside its state; the only carrier of what changes in a run."""
