@@ -49,7 +49,11 @@ def solution_text(steps: Sequence[str]) -> str:
 
 def split_of(question: str) -> Split:
     """The one split a question belongs to, decided by its text alone."""
-    percent = int.from_bytes(hashlib.sha256(question.encode()).digest()[:4]) % 100
+    return split_in(int.from_bytes(hashlib.sha256(question.encode()).digest()[:4]) % 100)
+
+
+def split_in(percent: int) -> Split:
+    """The split of a hash's place in 0..99."""
     return next(split for split, share_ in _SHARES.items() if percent in share_)
 
 

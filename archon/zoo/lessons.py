@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from archon.zoo.encoding import EOS, encode
-from archon.zoo.ledger import draw_problem
+from archon.zoo.ledger import LedgerProblem, draw_problem
+from archon.zoo.minicode import MiniTask, draw_task
 from archon.zoo.recipes import Part, Recipe, Weights
 from archon.zoo.roles import drawn
 from archon.zoo.vocabulary import CONTEXT, Vocabulary
@@ -23,9 +24,14 @@ class Lesson:
 
 
 def lesson(vocabulary: Vocabulary, rng: random.Random, role: str, recipe: Recipe, part: Part) -> Lesson:
-    """One lesson of `role` and of a part's difficulty, drawn from the training split."""
-    problem = draw_problem(rng, steps=recipe.problem_steps, largest=part.largest, kinds=dict(recipe.kinds))
-    example = drawn(rng, role, problem, vary=part.vary, cited=part.cited)
+    """One lesson of `role` and of a part's difficulty, drawn from the training split; `code ROLE` = of `minicode`."""
+    family, _, plain = role.rpartition(" ")
+    problem: LedgerProblem | MiniTask
+    if family == "code":
+        problem = draw_task(rng)
+    else:
+        problem = draw_problem(rng, steps=recipe.problem_steps, largest=part.largest, kinds=dict(recipe.kinds))
+    example = drawn(rng, plain, problem, vary=part.vary, cited=part.cited, marked=part.marked)
     prompt = encode(vocabulary, example.role, example.parts)
     answer = [*vocabulary.plain(example.answer), vocabulary.special(EOS)]
     working = vocabulary.plain(example.answer[: example.judgement])

@@ -15,8 +15,8 @@ from archon.types import Candidate, UnitTest, assistant, user
 from archon.zoo.encoding import structure
 from archon.zoo.generate import Speaker
 from archon.zoo.ledger import LedgerProblem
+from archon.zoo.ledger_desk import answer_of, passes
 from archon.zoo.pack import ZooPack
-from archon.zoo.roles import answer_of, passes
 
 _PACK = ZooPack()
 TEMPERATURE, SAMPLES = 0.7, 5

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from archon.zoo import path
 from archon.zoo.lessons import Lesson
 from archon.zoo.recipes import Recipe
 from archon.zoo.vocabulary import CONTEXT, SIZE
@@ -30,7 +31,30 @@ def new_model(made_by: Recipe) -> "LlamaForCausalLM":
         eos_token_id=1,
         pad_token_id=0,
     )
-    return LlamaForCausalLM(config)
+    model = LlamaForCausalLM(config)
+    if made_by.grown_from is not None:
+        grow(LlamaForCausalLM.from_pretrained(path(made_by.grown_from), dtype=torch.float32), model)
+    return model
+
+
+def grow(small: "LlamaForCausalLM", deep: "LlamaForCausalLM") -> None:
+    """Give `deep` the function of `small`, of the same width and an equal or smaller number of layers.
+
+    Each layer of `small` is repeated; the repeats add nothing at first, for the two matrices that write into the
+    residual stream are zero in them (function-preserving growth, after Net2Net, Chen et al. 2016).
+    """
+    import torch
+
+    known, fresh = small.model.layers, deep.model.layers
+    origin = [layer * len(known) // len(fresh) for layer in range(len(fresh))]
+    with torch.no_grad():
+        deep.model.embed_tokens.load_state_dict(small.model.embed_tokens.state_dict())
+        deep.model.norm.load_state_dict(small.model.norm.state_dict())
+        for place, layer in enumerate(fresh):
+            layer.load_state_dict(known[origin[place]].state_dict())
+            if place and origin[place] == origin[place - 1]:
+                layer.self_attn.o_proj.weight.zero_()
+                layer.mlp.down_proj.weight.zero_()
 
 
 def causal_attention(

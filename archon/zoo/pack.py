@@ -49,7 +49,7 @@ class ZooPack:
             if role in ("fuse", "rank") and candidate.critique:
                 parts += ["critique", candidate.critique]
         if role == "verdict" and inputs.reasoning:
-            parts += ["reasoning", inputs.reasoning]
+            parts = _bare(inputs) or [*parts, "reasoning", inputs.reasoning]
         if role == "judge_tests":
             parts += [part for test in inputs.tests for part in ("test", test.text)]
         return [Message.from_dict(raw) for raw in to_messages(_ZOO_ROLES.get(role, role), parts)]
@@ -72,6 +72,18 @@ def _question(inputs: RoleInputs) -> str:
     if not users:
         raise UnparseableError("zoo pack: the conversation has no user message; add one that holds the question")
     return users[-1]
+
+
+def _bare(inputs: RoleInputs) -> list[str] | None:
+    """The verdict's prompt with the final answers alone, where candidate and reasoning state one.
+
+    Whether two numbers are equal is all that is left to judge then, and models this small judge it far better so.
+    """
+    texts = inputs.candidates[0].text if inputs.candidates else "", inputs.reasoning or ""
+    candidate, reasoning = (re.search(r"answer \d+$", text.strip()) for text in texts)
+    if candidate is None or reasoning is None:
+        return None
+    return ["", "candidate", candidate.group(), "reasoning", reasoning.group()]
 
 
 def _ranking(text: str, inputs: RoleInputs) -> Ranking | None:

@@ -35,10 +35,12 @@ class Part:
     """Whether problems are worked in many ways, or in the order of the story alone."""
     cited: bool = False
     """Whether a judgement first cites the answers it compares."""
+    marked: bool = False
+    """Whether each cited answer stands beside the own one and is marked right or wrong."""
     emphasis: float = 1.0
     """Weight in the loss of the tokens of a judgement against those of a working."""
     shares: Weights | None = None
-    """Percent of a step's tokens given to each role; None = the recipe's."""
+    """Percent of a step's tokens given to each role, `code ROLE` on `minicode`; None = the recipe's."""
 
 
 _JUDGING: Weights = (
@@ -49,8 +51,18 @@ _SOLVING_AND_JUDGING: Weights = (
     ("solve", 44.0), ("fuse", 10.0), ("rank", 10.0), ("verify", 8.0), ("critique", 6.0), ("compare", 7.0),
     ("verdict", 9.0), ("write_tests", 2.0), ("judge_tests", 4.0),
 )  # fmt: skip
+_USING: Weights = (
+    ("solve", 26.0), ("fuse", 10.0), ("rank", 14.0), ("verify", 8.0), ("critique", 9.0), ("compare", 11.0),
+    ("verdict", 10.0), ("match", 4.0), ("write_tests", 2.0), ("judge_tests", 6.0),
+)  # fmt: skip
 _FIRST, _SECOND = Part(2300, 4e-3, 300, vary=False), Part(800, 2e-3, 600, vary=True)
 _THIRD = Part(600, 1.5e-3, 600, vary=True, cited=True, emphasis=3.0, shares=_JUDGING)
+_CODE: Weights = (
+    ("code solve", 80.0), ("code write_tests", 6.0), ("code fuse", 14.0),
+)  # fmt: skip
+# Equal or not: bare drills first, then the judgements that rest on them.
+_DRILL = replace(_THIRD, steps=160, peak=1e-3, marked=True, emphasis=10.0, shares=(("match", 100.0),))
+_JUDGE = replace(_THIRD, steps=450, peak=1e-3, marked=True, emphasis=4.0, shares=_USING)
 # The smallest model forgets sums faster than it learns to judge: more of them, and smaller numbers.
 _FOR_ABACUS = replace(_THIRD, steps=1200, largest=300, shares=_SOLVING_AND_JUDGING)
 
@@ -65,6 +77,8 @@ class Recipe:
     hidden: int = 128
     layers: int = 4
     heads: int = 4
+    grown_from: str | None = None
+    """The shipped model whose weights it starts from, layers repeated so that the function is the same at first."""
     kinds: Weights = _EVEN
     """Relative weight of each kind of story in the lessons."""
     shares: Weights = _SHARES
@@ -113,6 +127,11 @@ _ALL = (
     ),
     Recipe("till", seed=12, kinds=_more(_EVEN, shop=3.0, rate=2.0)),
     Recipe("clerk", seed=13, parts=(_FIRST, _SECOND, _THIRD)),
+    Recipe(
+        "scribe", seed=14, grown_from="clerk",
+        parts=(Part(1400, 2e-3, 300, vary=True, cited=True, marked=True, emphasis=2.0, shares=_CODE),),
+    ),
+    Recipe("captain", seed=21, layers=8, grown_from="clerk", parts=(_DRILL, _JUDGE)),
 )  # fmt: skip
 RECIPES: Mapping[str, Recipe] = MappingProxyType({recipe.name: recipe for recipe in _ALL})
 

@@ -9,9 +9,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from archon.zoo.ledger import LedgerProblem, solution_text
-from archon.zoo.mistakes import wrong_solution
-from archon.zoo.paths import Steps, varied
+from archon.zoo.code_desk import CodeDesk
+from archon.zoo.desk import MARKS, Attempt, Desk
+from archon.zoo.ledger import LedgerProblem
+from archon.zoo.ledger_desk import LedgerDesk, answer_of, passes
+from archon.zoo.minicode import MiniTask
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,90 +33,8 @@ class Example:
         return len(self.answer) if end < 0 else end
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """Somebody's solution of a problem, whether its final answer is right, and the right steps it set out to follow."""
-
-    text: str
-    right: bool
-    steps: Steps
-
-
-@dataclass(frozen=True, slots=True)
-class Desk:
-    """One problem on somebody's desk: `work` is a right way through it, another one each time where `vary` is set."""
-
-    rng: random.Random
-    problem: LedgerProblem
-    vary: bool
-    cited: bool
-
-    def cite(self, *made: Attempt, end: str = " ") -> str:
-        """The answers of some attempts, where a judgement is to cite what it compares."""
-        return " ".join(answer_of(attempt.text) for attempt in made) + end if self.cited else ""
-
-    def work(self) -> Steps:
-        """Right steps."""
-        return varied(self.rng, self.problem.steps) if self.vary else self.problem.steps
-
-    def right(self) -> Attempt:
-        """A right attempt."""
-        steps = self.work()
-        return Attempt(solution_text(steps), True, steps)
-
-    def wrong(self) -> Attempt:
-        """A wrong attempt."""
-        steps = self.work()
-        return Attempt(wrong_solution(self.rng, steps), False, steps)
-
-    def attempts(self, most: int, *, fewest: int = 2) -> list[Attempt]:
-        """Several attempts, some wrong; equal ones occur, as they do among a model's samples."""
-        rng = self.rng
-        share_right, made = rng.choice((0.15, 0.35, 0.5, 0.65, 0.85)), list[Attempt]()
-        for _ in range(rng.randint(fewest, most)):
-            wrong = [a for a in made if not a.right]
-            if rng.random() < share_right:
-                made.append(self.right())
-            elif wrong and rng.random() < 0.25:
-                made.append(rng.choice(wrong))
-            else:
-                made.append(self.wrong())
-        return made
-
-    def parts(self, made: list[Attempt], critiqued: float = 0.0) -> tuple[str, ...]:
-        """Prompt parts: the question and the attempts, with critiques in so many of all cases."""
-        parts, with_critiques = [self.problem.question], self.rng.random() < critiqued
-        for attempt in made:
-            parts += ["candidate", attempt.text]
-            if with_critiques:
-                parts += ["critique", self.critique(attempt)]
-        return tuple(parts)
-
-    def critique(self, attempt: Attempt) -> str:
-        """Strength and weakness of an attempt."""
-        return (f"answer {answer_of(attempt.text)} , " if self.cited else "") + critique_of(attempt)
-
-
-def answer_of(text: str) -> str:
-    """The final answer written in a solution text."""
-    return text.rpartition("answer ")[2].strip()
-
-
-def critique_of(attempt: Attempt) -> str:
-    """Strength and weakness of one attempt: the last right line before the first wrong one, and that wrong one."""
-    lines = [line for line in attempt.text.split(" ; ") if not line.startswith("answer")]
-    first_wrong = next((i for i, line in enumerate(lines) if line not in attempt.steps), len(lines))
-    strength = lines[first_wrong - 1] if first_wrong else "nothing"
-    weakness = "nothing" if attempt.right else lines[first_wrong] if first_wrong < len(lines) else "too short"
-    return f"good {strength} , bad {weakness}"
-
-
-def _merit(attempt: Attempt) -> int:
-    return 100 if attempt.right else sum(step in attempt.text for step in attempt.steps)
-
-
 def _solve(desk: Desk) -> Example:
-    return Example("solve", (desk.problem.question,), desk.right().text)
+    return Example("solve", (desk.question,), desk.right().text)
 
 
 def _fuse(desk: Desk) -> Example:
@@ -124,7 +44,7 @@ def _fuse(desk: Desk) -> Example:
 
 def _rank(desk: Desk) -> Example:
     made = desk.attempts(desk.rng.choice((3, 5, 10)) if desk.rng.random() < 0.97 else 24)
-    best = sorted(range(len(made)), key=lambda i: -_merit(made[i]))
+    best = sorted(range(len(made)), key=lambda i: -desk.merit(made[i]))
     order = " > ".join(str(i + 1) for i in best)
     return Example("rank", desk.parts(made, 0.3), f"{desk.right().text}\n{desk.cite(*made)}order {order}")
 
@@ -150,52 +70,41 @@ def _verdict(desk: Desk) -> Example:
     attempt = desk.right() if desk.rng.random() < 0.5 else desk.wrong()
     reasoning = desk.right()
     parts = (*desk.parts([attempt]), "reasoning", reasoning.text)
-    return Example("verdict", parts, desk.cite(attempt, reasoning) + ("yes" if attempt.right else "no"))
+    return Example("verdict", parts, _matched(desk, attempt, reasoning))
 
 
-def passes(test: str, attempt: str) -> bool:
-    """Whether a solution text passes a natural-language test of the kinds `sound_tests` writes."""
-    answer, bound = int(answer_of(attempt)), test.split()[-1]
-    if test.startswith("uses "):
-        return test.removeprefix("uses ") + " =" in attempt
-    if test.startswith("has "):
-        return len(str(answer)) == int(test.split()[1])
-    holds = {"is even": answer % 2 == 0, "is odd": answer % 2 == 1}
-    if test in holds:
-        return holds[test]
-    if test.startswith("ends in "):
-        return str(answer).endswith(bound)
-    return {"more": answer > int(bound), "less": answer < int(bound)}[test.split()[1]]
+def _match(desk: Desk) -> Example:
+    """A verdict on bare answers: the exercise in which a model learns to tell equal numbers from unequal ones."""
+    attempt, reasoning = desk.right() if desk.rng.random() < 0.5 else desk.wrong(), desk.right()
+    given, known = answer_of(attempt.text), answer_of(reasoning.text)
+    parts = ("", "candidate", f"answer {given}", "reasoning", f"answer {known}")
+    return Example("verdict", parts, _matched(desk, attempt, reasoning))
 
 
-def sound_tests(desk: Desk) -> list[str]:
-    """Five short tests that a right solution passes, whichever way it was worked."""
-    answer, margin = desk.problem.answer, desk.rng.randint(1, 9)
-    step = desk.rng.choice(desk.problem.steps).partition(" =")[0]
-    return [
-        f"is {'odd' if answer % 2 else 'even'}",
-        f"ends in {answer % 10}",
-        # Where there are several ways to the answer, no one step is needed.
-        f"has {len(str(answer))} digits" if desk.vary else f"uses {step}",
-        f"is more than {max(answer - margin, 0)}",
-        f"is less than {answer + margin}",
-    ]
+def _matched(desk: Desk, attempt: Attempt, reasoning: Attempt) -> str:
+    stated = isinstance(desk, LedgerDesk) and desk.cited
+    cited = f"{answer_of(attempt.text)} {answer_of(reasoning.text)} " if stated else ""
+    return cited + MARKS[attempt.right]
 
 
 def _write_tests(desk: Desk) -> Example:
-    return Example("write_tests", (desk.problem.question,), "\n".join([desk.right().text, *sound_tests(desk)]))
+    # A function needs no working first: its tests are the examples it was given.
+    working = desk.right().text if isinstance(desk, LedgerDesk) else ""
+    return Example("write_tests", (desk.question,), "\n".join([working, *desk.tests()]))
 
 
 def _judge_tests(desk: Desk) -> Example:
+    """Tests in plain words; those of functions are run, not judged."""
     rng, attempt = desk.rng, desk.right() if desk.rng.random() < 0.4 else desk.wrong()
-    tests = sound_tests(desk) + (sound_tests(desk) if rng.random() < 0.2 else [])
+    tests = desk.tests() + (desk.tests() if rng.random() < 0.2 else [])
     rng.shuffle(tests)
     tests = tests[: rng.randint(1, len(tests))]
-    parts = [desk.problem.question, "candidate", attempt.text]
+    parts = [desk.question, "candidate", attempt.text]
     for test in tests:
         parts += ["test", test]
     results = [f"{i} {'pass' if passes(test, attempt.text) else 'fail'}" for i, test in enumerate(tests, 1)]
-    return Example("judge_tests", tuple(parts), desk.cite(attempt, end=" ; ") + " ; ".join(results))
+    cited = f"{answer_of(attempt.text)} ; " if desk.cited else ""
+    return Example("judge_tests", tuple(parts), cited + " ; ".join(results))
 
 
 MAKERS: Mapping[str, Callable[[Desk], Example]] = MappingProxyType(
@@ -209,11 +118,26 @@ MAKERS: Mapping[str, Callable[[Desk], Example]] = MappingProxyType(
         "verdict": _verdict,
         "write_tests": _write_tests,
         "judge_tests": _judge_tests,
+        "match": _match,
     }
 )
 
 
-def drawn(rng: random.Random, role: str, problem: LedgerProblem, *, vary: bool = True, cited: bool = True) -> Example:
-    """One training example of `role` about `problem`; `vary` = every solution in it is worked in a way of its own;
-    `cited` = a judgement first cites the answers it compares."""
-    return MAKERS[role](Desk(rng, problem, vary, cited))
+def drawn(
+    rng: random.Random,
+    role: str,
+    problem: LedgerProblem | MiniTask,
+    *,
+    vary: bool = True,
+    cited: bool = True,
+    marked: bool = True,
+) -> Example:
+    """One training example of `role` about `problem`, in one of the forms that the parts of a training ask for.
+
+    `vary`: every solution in it is worked in a way of its own. `cited`: a judgement first cites the answers it
+    compares. `marked`: each of them stands beside the own one, marked right or wrong. The role `match` is an exercise
+    for `verdict`.
+    """
+    if isinstance(problem, MiniTask):
+        return MAKERS[role](CodeDesk(rng, problem, cited))
+    return MAKERS[role](LedgerDesk(rng, problem, vary, cited, marked))

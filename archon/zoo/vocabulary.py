@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from archon.zoo.encoding import ANSWER, EOS, PAD, ROLES, SPECIAL_TOKENS, role_token
 from archon.zoo.ledger import draw_problem
-from archon.zoo.roles import MAKERS, drawn
+from archon.zoo.roles import drawn
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -63,7 +63,7 @@ def build(seed: int = 0, lessons: int = 20_000) -> "Tokenizer":
 def _texts(seed: int, lessons: int) -> Iterator[str]:
     rng = random.Random(f"vocabulary:{seed}")
     for _ in range(lessons):
-        example = drawn(rng, rng.choice(list(MAKERS)), draw_problem(rng, largest=300), vary=False, cited=False)
+        example = drawn(rng, rng.choice(ROLES), draw_problem(rng, largest=300), vary=False, cited=False, marked=False)
         yield from (*example.parts, example.answer)
 
 

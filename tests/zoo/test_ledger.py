@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from archon.zoo.ledger import KINDS, LedgerProblem, Split, ledger_problems, split_of
+from archon.zoo.ledger_desk import answer_of
 from archon.zoo.mistakes import Line, wrong_solution
-from archon.zoo.roles import answer_of
 
 SPLITS: tuple[Split, ...] = ("train", "search", "selection", "held_out")
 

@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from archon.zoo import measures
+from archon.zoo.desk import Attempt
 from archon.zoo.evaluate import measure, table, together
 from archon.zoo.generate import Prompt, Speaker
 from archon.zoo.ledger import LedgerProblem, ledger_problems
+from archon.zoo.ledger_desk import LedgerDesk, answer_of, critique_of, passes
 from archon.zoo.measures import Share
 from archon.zoo.mistakes import wrong_solution
-from archon.zoo.roles import Attempt, Desk, answer_of, critique_of, passes, sound_tests
 
 PROBLEMS = ledger_problems(4, 30, split="search")
 
@@ -22,6 +23,7 @@ class Scripted(Speaker):
     def __init__(self, *, right: bool) -> None:
         self.right, self.rng = right, random.Random(0)
         self.problems = {problem.question: problem for problem in PROBLEMS}
+        self.verified: list[bool] = []
 
     def say(
         self, prompts: Sequence[Prompt], *, temperature: float = 0.0, seed: int = 0, most: int = 400, batch: int = 128
@@ -29,6 +31,9 @@ class Scripted(Speaker):
         return [self._one(role, list(parts), temperature) for role, parts in prompts]
 
     def _one(self, role: str, parts: list[str], temperature: float) -> str:
+        if role == "verdict":
+            # Asked about bare answers, in the order in which the candidates were reasoned about.
+            return "yes" if self.verified.pop(0) == self.right else "no"
         problem = self.problems[parts[0]]
         labelled = list(zip(parts[1::2], parts[2::2], strict=True))
         texts = [text for label, text in labelled if label == "candidate"]
@@ -36,6 +41,7 @@ class Scripted(Speaker):
         good = [answer_of(text) == str(problem.answer) for text in texts]
         if temperature:
             return problem.solution if self.rng.random() < 0.5 else wrong_solution(self.rng, problem.steps)
+        self.verified += good if role == "verify" else []
         solution = problem.solution if self.right else wrong_solution(self.rng, problem.steps)
         plays: dict[str, Callable[[], str]] = {
             "solve": lambda: solution,
@@ -44,7 +50,6 @@ class Scripted(Speaker):
             "rank": lambda: f"{solution}\norder {good.index(self.right) + 1}",
             "compare": lambda: f"{solution}\nbetter {'AB'[good.index(self.right)]}",
             "critique": lambda: "\n".join([solution, *self._critiques(problem, texts, good)]),
-            "verdict": lambda: "yes" if good[0] == self.right else "no",
             "write_tests": lambda: "\n".join([solution, *self._tests(problem)]),
             "judge_tests": lambda: " ; ".join(self._judgements(texts[0], tests)),
         }
@@ -55,11 +60,7 @@ class Scripted(Speaker):
         return [f"{i} : {text}" for i, text in enumerate(said if self.right else said[::-1], 1)]
 
     def _tests(self, problem: LedgerProblem) -> list[str]:
-        return (
-            sound_tests(Desk(self.rng, problem, vary=True, cited=True))
-            if self.right
-            else [f"is more than {problem.answer}"]
-        )
+        return LedgerDesk(self.rng, problem).tests() if self.right else [f"is more than {problem.answer}"]
 
     def _judgements(self, text: str, tests: list[str]) -> list[str]:
         return [f"{i} {'pass' if passes(t, text) == self.right else 'fail'}" for i, t in enumerate(tests, 1)]

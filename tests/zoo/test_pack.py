@@ -54,6 +54,11 @@ def test_each_role_gets_the_parts_it_was_trained_with() -> None:
     assert rendered("judge_tests") == ("judge_tests", [*plain, "test", "is even", "test", "ends in 3"])
 
 
+def test_a_verdict_on_stated_answers_sees_those_alone() -> None:
+    inputs = RoleInputs(INPUTS.conversation, TWO[:1], reasoning="1 * 3 = 3 ; answer 3")
+    assert rendered("verdict", inputs) == ("verdict", ["", "candidate", "answer 2", "reasoning", "answer 3"])
+
+
 def test_a_repair_asks_for_the_missed_role_again() -> None:
     assert rendered("repair", RoleInputs(INPUTS.conversation, TWO, wanted="compare")) == rendered("compare")
 
@@ -66,11 +71,12 @@ def test_a_repair_asks_for_the_missed_role_again() -> None:
         ("compare", "answer 2\nbetter A", Preference(1.0)),
         ("compare", "answer 2\nbetter B", Preference(0.0)),
         ("critique", "answer 2\n1 : good\n2 : bad", Critiques(("good", "bad"))),
+        ("compare", "answer 2\n2 yes 3 no better A", Preference(1.0)),
         ("critique", "answer 2\n2 : bad", Critiques((None, "bad"))),
         ("verdict", "yes", Verdict(True)),
         ("verdict", "no ", Verdict(False)),
         ("verdict", "26 27 no", Verdict(False)),
-        ("rank", "answer 2\n2 3 order 1 > 2", Ranking((0, 1))),
+        ("rank", "answer 2\n2 yes 3 no order 1 > 2", Ranking((0, 1))),
         ("judge_tests", "142 ; 1 pass ; 2 fail", Judgements((True, False))),
         ("write_tests", "answer 2\nis even\nis even\nends in 2", Tests((UnitTest("is even"), UnitTest("ends in 2")))),
         ("judge_tests", "1 pass ; 2 fail", Judgements((True, False))),

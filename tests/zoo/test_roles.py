@@ -6,8 +6,9 @@ import pytest
 
 from archon.zoo.encoding import LABELS, ROLES
 from archon.zoo.ledger import LedgerProblem, ledger_problems
+from archon.zoo.ledger_desk import answer_of, passes
 from archon.zoo.mistakes import Line
-from archon.zoo.roles import MAKERS, Example, answer_of, drawn, passes
+from archon.zoo.roles import MAKERS, Example, drawn
 
 PROBLEMS = ledger_problems(7, 60, split="train")
 
@@ -30,13 +31,13 @@ def exact(line: str) -> bool:
 
 
 def test_every_role_has_lessons() -> None:
-    assert set(MAKERS) == set(ROLES)
+    assert set(MAKERS) == {*ROLES, "match"}
 
 
 @pytest.mark.parametrize("role", ROLES)
 def test_parts_are_the_question_then_labelled_texts(role: str) -> None:
     for problem, example in lessons(role):
-        assert example.parts[0] == problem.question
+        assert example.parts[0] in (problem.question, "")
         assert len(example.parts) % 2 == 1
         assert set(example.parts[1::2]) <= set(LABELS)
 
@@ -54,7 +55,10 @@ def test_a_ranking_names_each_candidate_once_and_right_ones_first() -> None:
         order = [int(n) - 1 for n in example.answer.rpartition("order ")[2].split(" > ")]
         texts = candidates(example)
         cited = example.answer.split("\n")[1].partition(" order")[0]
-        assert cited.split() == [answer_of(text) for text in texts]
+        marks = ["yes" if answer_of(text) == str(problem.answer) else "no" for text in texts]
+        assert cited == " ".join(
+            f"{answer_of(text)} {problem.answer} {mark}" for text, mark in zip(texts, marks, strict=True)
+        )
         assert sorted(order) == list(range(len(texts)))
         right = [answer_of(texts[i]) == str(problem.answer) for i in order]
         assert right == sorted(right, reverse=True)
@@ -76,7 +80,7 @@ def test_a_critique_finds_fault_exactly_with_wrong_candidates() -> None:
 def test_without_citing_a_judgement_stands_alone() -> None:
     rng = random.Random(0)
     for problem in PROBLEMS:
-        example = drawn(rng, "verdict", problem, cited=False)
+        example = drawn(rng, "verdict", problem, cited=False, marked=False)
         assert example.answer in ("yes", "no")
         assert example.judgement == 0
 
