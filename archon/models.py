@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from archon.errors import ConfigError, UnknownNameError
+from archon.typed_keys import refuse_typed_keys
 from archon.types import Price, Sampling
 
 
@@ -70,6 +71,11 @@ class ModelSpec(_Strict):
     """Free words for reports."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Client-specific settings: see the client's docstring."""
+
+    @model_validator(mode="after")
+    def _holds_no_key(self) -> Self:
+        refuse_typed_keys(self.id, self.options)
+        return self
 
     @property
     def upstream(self) -> str:
@@ -141,6 +147,8 @@ def _spec(row: object, where: str) -> ModelSpec:
         raise ConfigError(f"{where}: a mapping with at least `id` is needed, got {row!r}")
     try:
         return ModelSpec.model_validate(row)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
     except ValidationError as error:
         raise ConfigError(f"{where}: {one_line(error)}") from None
 

@@ -55,6 +55,39 @@ def test_a_model_defined_twice_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
+    ("options", "place"),
+    [
+        ({"headers": {"Authorization": "Bearer sk-canary"}}, "options.headers.Authorization"),
+        ({"headers": {"api-key": "sk-canary"}}, "options.headers.api-key"),
+        ({"headers": {"X-Api-Key": "sk-canary"}}, "options.headers.X-Api-Key"),
+        ({"query": {"key": "sk-canary"}}, "options.query.key"),
+        ({"body": {"access_token": "sk-canary"}}, "options.body.access_token"),
+        ({"arguments": {"api_key": "sk-canary"}}, "options.arguments.api_key"),
+        ({"arguments": {"aws_secret_access_key": "sk-canary"}}, "options.arguments.aws_secret_access_key"),
+        ({"arguments": {"extra_headers": {"x-api-key": "sk-canary"}}}, "options.arguments.extra_headers.x-api-key"),
+        ({"api_key": "sk-canary"}, "options.api_key"),
+    ],
+)
+def test_a_key_typed_into_the_table_is_refused_by_name_and_not_repeated(options: dict[str, Any], place: str) -> None:
+    with pytest.raises(ConfigError, match=r"key_env") as caught:
+        ModelTable.from_list([{"id": "m", "options": options}], "models.yaml")
+    assert f"models.yaml[0]: model 'm': {place}: " in str(caught.value)
+    assert "canary" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_names_of_variables_and_harmless_fields_are_no_keys() -> None:
+    options = {
+        "header_env": {"Authorization": "MY_TOKEN"},
+        "key_header": "api-key",
+        "headers": {"X-Title": "t", "anthropic-beta": "b"},
+        "body": {"prompt_cache_key": "p", "max_completion_tokens": 5, "keyword": 1},
+        "answers": {"token": "an answer of the fake client"},
+    }
+    assert ModelTable.from_list([{"id": "m", "options": options}])["m"].options == options
+
+
+@pytest.mark.parametrize(
     ("rows", "said"),
     [
         ({"id": "m"}, "a list of models is needed"),

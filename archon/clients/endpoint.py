@@ -22,7 +22,7 @@ class OpenAIOptions(Options):
     """`options` of an `openai` model."""
 
     headers: dict[str, str] = Field(default_factory=dict)
-    """Further headers; no secrets here, they would stand in files."""
+    """Further headers, part of a cached call's name; no secrets here, they would stand in files."""
     header_env: dict[str, str] = Field(default_factory=dict)
     """Further headers whose values are read from the named environment variables."""
     key_header: str | None = None

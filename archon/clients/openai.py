@@ -39,6 +39,7 @@ class OpenAIClient:
         ConfigError: no endpoint or not a URL, or the key's environment variable is not set.
     """
 
+    # Values of `header_env` are secrets and name no call; `headers` may change the answer (beta features), so they do.
     neutral_options = frozenset({"header_env", "key_header", "include_usage", "connections"})
 
     def __init__(self, spec: ModelSpec) -> None:

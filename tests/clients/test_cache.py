@@ -19,6 +19,7 @@ from archon.clients.cache import Cached
 from archon.clients.fake import FakeClient, FakeOptions
 from archon.clients.flight import Abandoned, Flights
 from archon.clients.key import call_key, upstream_identity
+from archon.clients.openai import OpenAIClient
 from archon.clients.record import from_record, to_record
 from archon.clients.store import CacheStore
 from archon.errors import BudgetError, RequestError
@@ -248,10 +249,16 @@ def test_identities_are_equal_where_only_price_limits_key_or_spelling_differ() -
             "key_env": "K",
             "price": {"prompt": 1, "completion": 1},
             "retries": 0,
-            "options": {"headers": {"X": "y"}},
+            "options": {"header_env": {"X": "Y"}},
         }
     )
-    assert upstream_identity(plain) == upstream_identity(other, frozenset({"headers"}))
+    assert upstream_identity(plain) == upstream_identity(other, OpenAIClient.neutral_options)
+
+
+def test_a_header_typed_into_the_row_is_part_of_the_identity() -> None:
+    plain, beta = ModelSpec(id="m"), ModelSpec(id="m", options={"headers": {"anthropic-beta": "long-context"}})
+    neutral = OpenAIClient.neutral_options
+    assert upstream_identity(plain, neutral) != upstream_identity(beta, neutral)
 
 
 CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
