@@ -1,0 +1,128 @@
+"""One JSON line a request, without content: who asked for what, what it took, how it ended.
+
+Routes add what they know to `scope["archon.log"]` (model, trace_id, calls, micro_usd, tokens …). Only names in `FIELDS` are
+written, so no prompt, answer, header or key can get into a line by mistake.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import secrets
+import sys
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+from archon.proxy.asgi import App, Event, Receive, Scope, Send, header
+
+FIELDS = (
+    "model", "trace_id", "calls", "cache_hits", "prompt_tokens", "completion_tokens", "micro_usd", "flagged",
+    "overhead_ms", "first_token_ms", "stream", "stopped", "error_code",
+)  # fmt: skip
+"""What a route may say of a request."""
+CONTENT = ("messages", "answer")
+"""Written only where asked for."""
+
+_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
+access = logging.getLogger("archon.proxy.access")
+
+
+class AccessLogMiddleware:
+    """Names every request, answers with its name (`x-request-id`), and logs it when it is over.
+
+    A request keeps the id that it comes with, where that is a plain one, so that logs can be joined across services.
+
+    Args:
+        content: also log messages and answers, where routes give them.
+        observe: told (route, model, status, seconds) of every request; for metrics.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        *,
+        content: bool = False,
+        observe: Callable[[str, str, int, float], None] = lambda *_: None,
+    ) -> None:
+        self._app, self._observe = app, observe
+        self._fields = FIELDS + CONTENT if content else FIELDS
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        scope["archon.request_id"] = request_id = _request_id(scope)
+        told: dict[str, Any] = {}
+        scope["archon.log"] = told
+        status = 500
+
+        async def named(event: Event) -> None:
+            nonlocal status
+            if event["type"] == "http.response.start":
+                status = event["status"]
+                event["headers"] = [*event.get("headers", ()), (b"x-request-id", request_id.encode())]
+            await send(event)
+
+        try:
+            await self._app(scope, receive, named)
+        finally:
+            seconds = time.perf_counter() - began
+            self._observe(route_of(scope), str(told.get("model", "")), status, seconds)
+            if access.isEnabledFor(logging.INFO):
+                access.info("request", extra={"archon": self._line(scope, told, status, seconds)})
+
+    def _line(self, scope: Scope, told: Mapping[str, Any], status: int, seconds: float) -> dict[str, Any]:
+        key = scope.get("archon.key")
+        line: dict[str, Any] = {
+            "request_id": scope["archon.request_id"],
+            "method": scope["method"],
+            "route": route_of(scope),
+            "status": status,
+            "ms": round(seconds * 1e3, 2),
+            "key": key.id if key else None,
+        }
+        line.update((name, told[name]) for name in self._fields if name in told)
+        return line
+
+
+def route_of(scope: Scope) -> str:
+    """The route's template, so that what a client makes up is neither a label nor in a log; "other" where none matched."""
+    route = scope.get("route")
+    return str(getattr(route, "path", "other"))
+
+
+def configure(level: str = "info", stream: TextIO | None = None) -> None:
+    """Sends this package's logs to standard error as JSON lines. For the command that owns the process."""
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(JsonLines())
+    logger = logging.getLogger("archon.proxy")
+    logger.handlers[:] = [handler]
+    logger.setLevel(level.upper())
+    logger.propagate = False
+
+
+class JsonLines(logging.Formatter):
+    """A record as one line of JSON."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """See logging.Formatter.format."""
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **getattr(record, "archon", {}),
+        }
+        if record.exc_info and record.exc_info[0]:
+            line["error"] = record.exc_info[0].__name__
+            line["where"] = self.formatException(record.exc_info).splitlines()[1:-1]
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
+def _request_id(scope: Scope) -> str:
+    given = header(scope, b"x-request-id")
+    return given if given and _ID.fullmatch(given) else "req_" + secrets.token_hex(12)

@@ -1,0 +1,156 @@
+"""What past requests did, for the page that looks inside an answer. Each belongs to the key that made it.
+
+Kept in a SQLite file for `max_age` seconds and the newest `max_count` of each key. Written by a thread, so a request never
+waits for it; when more wait than the queue holds, the newest are dropped and counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from queue import Full, Queue
+from typing import Any
+
+from archon.errors import ConfigError
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS traces (
+    trace_id TEXT PRIMARY KEY, key_id TEXT NOT NULL, at REAL NOT NULL, summary TEXT NOT NULL, trace TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS traces_by_key ON traces (key_id, at);
+CREATE INDEX IF NOT EXISTS traces_by_age ON traces (at);
+"""
+WAITING = 256
+"""Traces that may wait to be written."""
+LARGEST = 4_000_000
+"""Bytes of one trace; a larger one keeps its summary only."""
+PRUNE = 50
+"""Traces written between two looks at the limits."""
+
+logger = logging.getLogger("archon.proxy.traces")
+Row = tuple[str, str, float, str, dict[str, Any]]
+
+
+class TraceStore:
+    """Past requests.
+
+    Args:
+        path: the file; made where it is missing.
+        max_age: seconds.
+        max_count: of each key.
+        dropped: told of every trace that was not kept.
+
+    Raises:
+        ConfigError: the file cannot be opened.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        max_age: float = 7 * 86_400.0,
+        max_count: int = 1000,
+        dropped: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._path, self._max_age, self._max_count = path, max_age, max_count
+        self._dropped, self._clock = dropped, clock
+        self._queue: Queue[Row | None] = Queue(WAITING)
+        self._thread: threading.Thread | None = None
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch(mode=0o600)
+            with contextlib.closing(self._connect()) as db:
+                db.execute("PRAGMA journal_mode = WAL")
+                db.executescript(_SCHEMA)
+        except (OSError, sqlite3.Error) as error:
+            raise ConfigError(f"traces {path}: cannot be opened ({error})") from None
+
+    def save(self, trace_id: str, key_id: str | None, summary: Mapping[str, Any], trace: dict[str, Any]) -> None:
+        """Keeps one request; never waits. Neither mapping may be changed afterwards."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="archon-traces", daemon=True)
+            self._thread.start()
+        try:
+            self._queue.put_nowait((trace_id, key_id or "", self._clock(), json.dumps(dict(summary)), trace))
+        except Full:
+            self._dropped()
+
+    async def list(self, key_id: str | None, limit: int = 50) -> list[dict[str, Any]]:
+        """Summaries of a key's requests, the newest first, each with its `trace_id` and `at` (Unix time)."""
+        sql = (
+            "SELECT trace_id, at, summary FROM traces WHERE key_id = ? AND at > ? ORDER BY at DESC, rowid DESC LIMIT ?"
+        )
+        rows = await asyncio.to_thread(self._rows, sql, (key_id or "", self._oldest(), limit))
+        return [{**json.loads(row[2]), "trace_id": row[0], "at": row[1]} for row in rows]
+
+    async def get(self, key_id: str | None, trace_id: str) -> dict[str, Any] | None:
+        """One request of the key's; None where there is none of that id, or it is another key's."""
+        sql = "SELECT at, summary, trace FROM traces WHERE key_id = ? AND trace_id = ? AND at > ?"
+        rows = await asyncio.to_thread(self._rows, sql, (key_id or "", trace_id, self._oldest()))
+        if not rows:
+            return None
+        at, summary, trace = rows[0]
+        return {"trace_id": trace_id, "at": at, "summary": json.loads(summary), "trace": json.loads(trace)}
+
+    async def flush(self) -> None:
+        """Returns when everything saved so far is on file."""
+        await asyncio.to_thread(self._queue.join)
+
+    async def aclose(self) -> None:
+        """Writes what waits and ends the thread. Idempotent."""
+        if self._thread is not None:
+            thread, self._thread = self._thread, None
+            await asyncio.to_thread(self._queue.put, None)
+            await asyncio.to_thread(thread.join)
+
+    def _connect(self) -> sqlite3.Connection:
+        return sqlite3.connect(self._path, timeout=20)
+
+    def _oldest(self) -> float:
+        return self._clock() - self._max_age
+
+    def _rows(self, sql: str, values: tuple[Any, ...]) -> Any:
+        with contextlib.closing(self._connect()) as db:
+            return db.execute(sql, values).fetchall()
+
+    def _run(self) -> None:
+        written = 0
+        with contextlib.closing(self._connect()) as db:
+            db.execute("PRAGMA synchronous = OFF")
+            while (row := self._queue.get()) is not None:
+                try:
+                    self._write(db, row)
+                    written += 1
+                    if written % PRUNE == 1:
+                        self._prune(db)
+                except (sqlite3.Error, TypeError, ValueError) as error:
+                    logger.error("trace %s could not be kept: %s", row[0], error)
+                    self._dropped()
+                finally:
+                    self._queue.task_done()
+            self._queue.task_done()
+
+    def _write(self, db: sqlite3.Connection, row: Row) -> None:
+        trace_id, key_id, at, summary, trace = row
+        text = json.dumps(trace)
+        if len(text) > LARGEST:
+            text = json.dumps({"omitted": f"this trace of {len(text):,} bytes is larger than is kept"})
+        with db:
+            db.execute("INSERT OR IGNORE INTO traces VALUES (?, ?, ?, ?, ?)", (trace_id, key_id, at, summary, text))
+
+    def _prune(self, db: sqlite3.Connection) -> None:
+        with db:
+            db.execute("DELETE FROM traces WHERE at <= ?", (self._oldest(),))
+            db.execute(
+                "DELETE FROM traces WHERE rowid IN (SELECT rowid FROM (SELECT rowid, row_number() OVER "
+                "(PARTITION BY key_id ORDER BY at DESC, rowid DESC) AS place FROM traces) WHERE place > ?)",
+                (self._max_count,),
+            )
