@@ -187,12 +187,17 @@ EXTRACTORS: Mapping[str, Extractor] = MappingProxyType(
 def extractor(name: str) -> Extractor:
     """The extractor called `name`, or the function at a dotted path `package.module:function`.
 
+    Names joined by `+` are tried in turn: `code+number` reads a program where there is one, else a number.
+
     Raises:
         UnknownNameError: no extractor has that name.
         ConfigError: the dotted path leads nowhere.
     """
     if name in EXTRACTORS:
         return EXTRACTORS[name]
+    if "+" in name:
+        tried = tuple(extractor(part) for part in name.split("+"))
+        return lambda text: next((found for each in tried if (found := each(text)) is not None), None)
     module, colon, attribute = name.partition(":")
     if not colon:
         raise UnknownNameError("extractor", name, EXTRACTORS, "A dotted path 'package.module:function' works too.")

@@ -52,6 +52,7 @@ _TABLES: Mapping[Kind, Mapping[str, str]] = MappingProxyType(
             "gsm8k": "archon.evals.benchmarks.gsm8k:Gsm8k",
             "math": "archon.evals.benchmarks.math:Math",
             "jsonl": "archon.evals.benchmarks.jsonl:Jsonl",
+            "minicode": "archon.evals.benchmarks.minicode:Minicode",
         },
     }
 )
@@ -128,7 +129,10 @@ def pack_class(name: str) -> Any:
 
 
 def benchmark_class(name: str) -> Any:
-    """The class of a benchmark; it has `load(**options)`."""
+    """The class of a benchmark; it has `load(**options)`. Names joined by `+` are a mixture of several."""
+    if "+" in name:
+        mixture = import_module("archon.evals.benchmarks.mixed").Mixture
+        return mixture({part: resolve("benchmarks", part) for part in name.split("+")})
     return resolve("benchmarks", name)
 
 

@@ -23,6 +23,7 @@ from archon.protocols import (
 from archon.types import Message, UnitTest
 from archon.zoo.encoding import to_messages
 
+_CALL = re.compile(r"\w+\(.*\) == .+")
 _ZOO_ROLES: Mapping[Role, str] = MappingProxyType({"generate": "solve"})
 
 
@@ -112,7 +113,12 @@ def _verdict(text: str, inputs: RoleInputs) -> Verdict | None:
 def _tests(text: str, inputs: RoleInputs) -> Tests | None:
     lines = [line.strip() for line in text.split("\n")[1:] if line.strip()]
     distinct = list(dict.fromkeys(lines))[: inputs.count]
-    return Tests(tuple(UnitTest(line) for line in distinct)) if distinct else None
+    return Tests(tuple(map(_test, distinct))) if distinct else None
+
+
+def _test(line: str) -> UnitTest:
+    """A call and its result is a test to run; anything else one to judge."""
+    return UnitTest(f"assert {line}", code=True) if _CALL.fullmatch(line) else UnitTest(line)
 
 
 def _judgements(text: str, inputs: RoleInputs) -> Judgements | None:

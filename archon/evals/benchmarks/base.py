@@ -40,9 +40,14 @@ class QuestionSet:
         return found
 
     def fingerprint(self) -> str:
-        """16 hex digits that change with any question, reference or split, and with how answers are read."""
+        """16 hex digits that change with any question, reference, hidden test, split or way of reading answers."""
         rows = [
-            [split, [message.to_dict() for message in question.messages], question.reference]
+            [
+                split,
+                [message.to_dict() for message in question.messages],
+                question.reference,
+                *([list(question.meta["tests"])] if "tests" in question.meta else []),
+            ]
             for split in SPLITS
             for question in self.splits.get(split, ())
         ]
