@@ -238,7 +238,8 @@ class NodeContext:
         try:
             with self.run.waiting:
                 completion = await self._call(model, role, replace(request, sample=sample, seed=seed))
-        except ContextOverflowError:
+        except ContextOverflowError as error:  # the layer's own fault: its node fails, so its siblings need not go on
+            self._failed(model, role, sample, error)
             raise
         except BudgetError as error:
             if not self.run.partial:

@@ -20,7 +20,7 @@ from archon.errors import BudgetError, ConfigError, RunError
 from archon.executor import Result, run
 from archon.models import ModelTable
 from archon.protocols import Context, Plan, Traits
-from archon.types import Chunk, Request, State, user
+from archon.types import Chunk, Request, State, Usage, user
 
 
 def table(**models: dict[str, Any]) -> ModelTable:
@@ -317,6 +317,14 @@ def test_a_repair_that_fails_is_a_fallback_and_not_a_failed_run() -> None:
     assert result.text == "1"
     assert [note.kind for note in result.trace.notes if note.node == "ranker"] == ["repair", "unparseable", "fallback"]
     assert any("the repair failed" in note.message for note in result.trace.notes)
+
+
+def test_a_prompt_that_does_not_fit_is_a_call_in_the_trace() -> None:
+    with pytest.raises(RunError, match="context") as failed:
+        go(Generator("m", max_tokens=50), table(m={"answers": ["4"], "context": 20}))
+    (call,) = failed.value.trace.calls  # type: ignore[attr-defined]
+    assert (call.node, call.role, call.usage) == ("generator", "generate", Usage())
+    assert "its context holds 20" in (call.error or "")
 
 
 def broken_at_first(request: Request) -> str:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
-from archon.clients.wire import read_logprobs
-from archon.types import Chunk, Completion, Message, TokenLogprob, Usage
+from archon.clients.wire import read_logprobs, read_usage
+from archon.errors import ClientError
+from archon.types import Chunk, Completion, Message, Price, TokenLogprob
 
 
 class Assembly:
     """A streamed answer so far.
+
+    Args:
+        where: model and host, for errors.
 
     Attributes:
         id: of the completion.
@@ -18,7 +23,8 @@ class Assembly:
         usage: the usage object, where one came.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, where: str) -> None:
+        self._where = where
         self.id = ""
         self.finish_reason: str | None = None
         self.usage: Mapping[str, Any] | None = None
@@ -29,7 +35,12 @@ class Assembly:
         self._logprobs: list[TokenLogprob] | None = None
 
     def add(self, event: Mapping[str, Any]) -> Chunk | None:
-        """Takes one event in; what of it a reader should see, None where that is nothing."""
+        """Takes one event in; what of it a reader should see, None where that is nothing. Raises ClientError where it
+        is no chunk of a chat completion."""
+        with self._readable():
+            return self._added(event)
+
+    def _added(self, event: Mapping[str, Any]) -> Chunk | None:
         self.id = event.get("id") or self.id
         self.usage = event.get("usage") or self.usage
         for choice in event.get("choices") or ():
@@ -43,10 +54,22 @@ class Assembly:
         calls = tuple(self._calls[index] for index in sorted(self._calls))
         return Message(self._role, text if text or not calls else None, tool_calls=calls, extra=self._extra)
 
-    def completion(self, model: str, usage: Usage) -> Completion:
-        """The whole answer."""
+    def completion(self, model: str, price: Price | None, seconds: float) -> Completion:
+        """The whole answer. Raises ClientError where its usage is not of the form."""
         logprobs = None if self._logprobs is None else tuple(self._logprobs)
+        with self._readable():
+            usage = read_usage(self.usage, price, seconds)
         return Completion(self.message(), model, usage, self.finish_reason or "stop", logprobs, id=self.id)
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        """Upstreams may send anything: what is not of the form is their failure, told in one line."""
+        try:
+            yield
+        except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+            raise ClientError(
+                f"{self._where}: what came is not a stream of a chat completion ({type(error).__name__})"
+            ) from error
 
     def _choice(self, choice: Mapping[str, Any]) -> Chunk | None:
         self.finish_reason = choice.get("finish_reason") or self.finish_reason
@@ -55,6 +78,8 @@ class Assembly:
             self._logprobs = [*(self._logprobs or ()), *found]
         delta = choice.get("delta") or {}
         text = delta.get("content") or ""
+        if not isinstance(text, str):
+            raise TypeError("content is not a text")
         self._text.append(text)
         self._role = delta.get("role") or self._role
         more = {key: value for key, value in delta.items() if key not in ("content", "role") and value}

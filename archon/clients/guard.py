@@ -11,7 +11,10 @@ from dataclasses import replace
 from archon.clients.wrapper import Wrapper, closed
 from archon.errors import ClientError
 from archon.protocols import Client
-from archon.types import Chunk, Completion, Message, Request
+from archon.types import Chunk, Completion, Message, Request, Usage
+
+_UNKNOWN = Usage(calls=1, cost_usd=None)
+"""Usage of a call that was cut off: its tokens were billed, nobody has said how many."""
 
 
 class Guarded(Wrapper):
@@ -43,10 +46,17 @@ class Guarded(Wrapper):
                     self._check(chunk.completion)
                 length += len(chunk.text)
                 if length > self._max_chars:
-                    raise ClientError(self._too_long())
+                    raise await self._cut(pieces)
                 yield chunk
         finally:
             await closed(pieces)
+
+    async def _cut(self, pieces: AsyncIterator[Chunk]) -> ClientError:
+        """The error of an answer that is given up: with its bill where the next piece has it, else at unknown cost."""
+        rest = await anext(pieces, None)
+        known = rest.completion if rest else None
+        given_up = Completion(Message("assistant"), self._who, _UNKNOWN, "length")
+        return self._unusable(self._too_long(), known or given_up)
 
     def _check(self, completion: Completion) -> None:
         message = completion.message

@@ -17,7 +17,7 @@ from pydantic import Field
 from archon.clients.assemble import Assembly
 from archon.clients.failures import Upstream, classified
 from archon.clients.options import Options, check_passed_on, read_key, read_options
-from archon.clients.wire import read_completion, read_usage
+from archon.clients.wire import read_completion
 from archon.errors import ClientError, ContextOverflowError, MissingExtraError, RetryableError
 from archon.models import ModelSpec
 from archon.types import Chunk, Completion, Request
@@ -81,7 +81,7 @@ class LiteLLMClient:
     async def stream(self, request: Request) -> AsyncIterator[Chunk]:
         """See `archon.protocols.Client.stream`."""
         began = time.perf_counter()
-        assembly = Assembly()
+        assembly = Assembly(str(self._where))
         asked = {**self._arguments(request), "stream": True, "stream_options": {"include_usage": True}}
         with self._mapped(request):
             pieces = await self._litellm.acompletion(**asked)
@@ -95,8 +95,8 @@ class LiteLLMClient:
                     await close()
         if assembly.finish_reason is None:
             raise RetryableError(f"{self._where}: the stream broke off before the answer's end")
-        usage = read_usage(assembly.usage, self._spec.known_price, time.perf_counter() - began)
-        yield Chunk(completion=assembly.completion(self._spec.id, usage))
+        seconds = time.perf_counter() - began
+        yield Chunk(completion=assembly.completion(self._spec.id, self._spec.known_price, seconds))
 
     async def aclose(self) -> None:
         """Closes litellm's own clients. Idempotent."""

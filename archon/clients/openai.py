@@ -20,7 +20,7 @@ from archon.clients.endpoint import OpenAIOptions, call_headers, chat_url, envir
 from archon.clients.failures import Upstream, from_event, from_status
 from archon.clients.options import check_passed_on, read_options
 from archon.clients.sse import EventParser
-from archon.clients.wire import read_completion, read_usage
+from archon.clients.wire import read_completion
 from archon.errors import ClientError, RetryableError
 from archon.models import ModelSpec
 from archon.types import Chunk, Completion, Request
@@ -74,7 +74,7 @@ class OpenAIClient:
     async def stream(self, request: Request) -> AsyncIterator[Chunk]:
         """See `archon.protocols.Client.stream`."""
         began = time.perf_counter()
-        assembly = Assembly()
+        assembly = Assembly(str(self._where))
         body = {**self._body(request), "stream": True}
         if self._options.include_usage:
             body["stream_options"] = {"include_usage": True}
@@ -84,8 +84,7 @@ class OpenAIClient:
                     yield chunk
         if assembly.finish_reason is None:
             raise RetryableError(f"{self._where}: the stream broke off before the answer's end")
-        usage = read_usage(assembly.usage, self._price, time.perf_counter() - began)
-        yield Chunk(completion=assembly.completion(self._spec.id, usage))
+        yield Chunk(completion=assembly.completion(self._spec.id, self._price, time.perf_counter() - began))
 
     async def aclose(self) -> None:
         """Closes the connections. Idempotent; a later call opens new ones."""

@@ -177,6 +177,29 @@ async def test_a_stream_that_breaks_off_is_a_failure_and_not_a_short_answer(repl
         await streamed(server)
 
 
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"choices": ["text"]},
+        {"choices": [{"delta": "text"}]},
+        {"choices": [{"delta": {"content": [{"type": "text", "text": "x"}]}}]},
+        {"choices": [{"delta": {"tool_calls": ["call"]}}]},
+        {"choices": [{"delta": {"tool_calls": [{"index": "first"}]}}]},
+        {"choices": [{"delta": {}, "logprobs": {"content": [{"token": "x"}]}}]},
+        {"choices": 3},
+        {"usage": {"prompt_tokens": "many"}},
+        {"usage": "many"},
+    ],
+)
+async def test_an_event_of_another_form_is_an_error_of_ours_in_one_line(event: dict[str, Any]) -> None:
+    chunks = _stream(event, _delta("x", "stop"), "[DONE]")
+    with (
+        CountingServer(lambda body: Reply(chunks=chunks)) as server,
+        pytest.raises(ClientError, match=r"model 'm'.*is not a stream of a chat completion \(\w+\)$"),
+    ):
+        await streamed(server)
+
+
 async def test_a_stream_without_done_but_with_its_finish_reason_is_whole() -> None:
     chunks = (b"data: " + json.dumps(_delta("so", "stop")).encode(),)  # not even the closing blank line
     with CountingServer(lambda body: Reply(chunks=chunks)) as server:
