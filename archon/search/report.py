@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
+from archon.picture import picture
 from archon.search import charts
 from archon.search.confirm import Findings
 from archon.search.objective import best_first, objective
-from archon.search.picture import picture
 from archon.search.session import SEARCHING, Session
 from archon.search.store import Measurement
 from archon.search.verdict import outcome, points

@@ -12,8 +12,8 @@ import pytest
 
 from archon import Critic, Fuser, Generator, Ranker
 from archon.architecture import Architecture
+from archon.picture import BOX_WIDTH, picture
 from archon.search import charts, search
-from archon.search.picture import BOX_WIDTH, picture
 from tests.search.fakes import rows, settings, space
 
 
