@@ -15,6 +15,10 @@ from archon.types import Candidate, ModelId, PositiveInt, State
 from layers._asking import Asking, Chunk
 from layers._sampling import Drawn
 
+OWN = 500_000
+"""First sample index of its own draws. A generator elsewhere in the graph may make this very request, and how many of
+its draws arrive here (some fail, a ranker keeps few) does not tell the indices it took; no generator counts as far."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelfMoaSeq(Drawn):
@@ -62,15 +66,13 @@ class SelfMoaSeq(Drawn):
         return state.with_candidates([await self._fused(drafts, asking)])
 
     async def _sampled(self, state: State, ctx: Context) -> list[Candidate]:
-        # Incoming candidates of this model may be draws of this very request: continue behind them.
-        known = sum(candidate.model == self.model for candidate in state.candidates)
         completions = await ctx.draw(
             self.model,
             "generate",
             RoleInputs(state.conversation),
             self.sampling,
             samples=self.samples,
-            offset=known,
+            offset=OWN,
             quorum=max(0, self.quorum - len(state.candidates)),
         )
         return [ctx.candidate(each, index) for index, each in enumerate(completions)]

@@ -4,7 +4,7 @@ import pytest
 
 from archon.errors import NodeError
 from archon.protocols import Plan, RoleInputs
-from layers.self_moa_seq import SelfMoaSeq
+from layers.self_moa_seq import OWN, SelfMoaSeq
 from tests.layers.fakes import FAILURE, FakeContext, run, state, texts
 
 
@@ -17,7 +17,7 @@ def fuses(inputs: RoleInputs, sample: int) -> str:
     return "S" + inputs.candidates[-1].text[-1]
 
 
-SCRIPT = {"generate": lambda inputs, sample: f"d{sample}", "fuse": fuses}
+SCRIPT = {"generate": lambda inputs, sample: f"d{sample - OWN}", "fuse": fuses}
 
 
 def test_best_synthesis_fills_the_reserved_slots_of_every_later_window() -> None:
@@ -28,14 +28,18 @@ def test_best_synthesis_fills_the_reserved_slots_of_every_later_window() -> None
     assert made.candidates[0].parents == tuple(f"node#{index}" for index in range(8))
 
 
-def test_incoming_candidates_come_first_and_own_draws_continue_behind_those_of_the_same_model() -> None:
+def test_incoming_candidates_come_before_its_own_draws() -> None:
     ctx = FakeContext(SCRIPT)
     made = run(SelfMoaSeq(model="m", samples=2), state("a", "b"), ctx)
-    assert windows(ctx) == [["a", "b", "d2", "d3"]]
+    assert windows(ctx) == [["a", "b", "d0", "d1"]]
     assert made.candidates[0].parents == ("earlier#0", "earlier#1", "node#0", "node#1")
-    other = FakeContext(SCRIPT)
-    run(SelfMoaSeq(model="n", samples=2), state("a", "b"), other)
-    assert windows(other) == [["a", "b", "d0", "d1"]]
+
+
+@pytest.mark.parametrize("arrived", [0, 1, 5])
+def test_its_own_draws_are_the_same_ones_however_many_candidates_arrive(arrived: int) -> None:
+    ctx = FakeContext(SCRIPT)
+    run(SelfMoaSeq(model="m", samples=2), state(*"abcde"[:arrived]), ctx)
+    assert [draw.sample for draw in ctx.drawn("generate")] == [OWN, OWN + 1]
 
 
 def test_aggregator_fuses_and_model_samples() -> None:
@@ -69,7 +73,7 @@ def test_failed_samples_are_dropped_and_the_quorum_counts_incoming_candidates() 
 
 def long_drafts(room: int, length: int) -> FakeContext:
     """A run of four drafts of `length` characters with room for `room` of them in a window."""
-    script = {"generate": lambda inputs, sample: "abcdef"[sample] * length, "fuse": lambda inputs, sample: "S" * length}
+    script = {"generate": lambda _, sample: "abcdef"[sample - OWN] * length, "fuse": lambda *_: "S" * length}
     wide = FakeContext(script)
     run(SelfMoaSeq(model="m", samples=room, window=room, reserved=1), state(), wide)
     limit = sum(len(message.text) for message in wide.drawn("fuse")[0].messages)
