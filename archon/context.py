@@ -34,7 +34,7 @@ _list_clock: ContextVar[float] = ContextVar("list_clock")
 has its own value, and `gather` joins them by the maximum."""
 
 _alone: ContextVar[bool] = ContextVar("alone", default=True)
-"""False in a branch beside others: its text is not the answer, so it is not streamed."""
+"""False in a branch beside others: its text is not the answer, so it is not streamed and has no final form."""
 
 
 class Clients(Protocol):
@@ -94,6 +94,8 @@ class RunContext:
     trace: Trace = field(default_factory=Trace)
     partial: bool = False
     """Whether a draw that the budget refuses is dropped like a failed one, so that the run goes on with what it has."""
+    refused: BudgetError | None = None
+    """The budget's first refusal, where `partial` let the run go on."""
     first_sample: int = 0
     """Added to every sample index: two runs of one conversation that must differ take other draws."""
     drafts: list[tuple[str, Completion]] = field(default_factory=list)
@@ -222,12 +224,13 @@ class NodeContext:
         if role not in _ANSWERS:
             return Request(messages, spec.sampling(sampling))
         wanted = sampling.over(options.sampling)
+        final = self.is_output and _alone.get()
         return Request(
             messages,
-            spec.sampling(options.final.over(wanted) if self.is_output else wanted),
+            spec.sampling(options.final.over(wanted) if final else wanted),
             tools=options.tools,
             tool_choice=options.tool_choice if options.tools else None,
-            response_format=options.response_format if self.is_output else None,
+            response_format=options.response_format if final else None,
         )
 
     async def _drawn(
@@ -244,6 +247,7 @@ class NodeContext:
         except BudgetError as error:
             if not self.run.partial:
                 raise
+            self.run.refused = self.run.refused or error
             self.note("stopped", str(error), model=model)
             return ClientError(str(error), billed=False)
         except ClientError as error:

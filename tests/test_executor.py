@@ -16,6 +16,7 @@ from archon.architecture import Architecture
 from archon.clients.cache import CacheStore
 from archon.clients.stack import ClientStack
 from archon.compose import Part
+from archon.context import RunOptions
 from archon.errors import BudgetError, ConfigError, RunError
 from archon.executor import Result, run
 from archon.models import ModelTable
@@ -299,6 +300,22 @@ def test_the_fusions_of_chunks_are_not_streamed_with_the_answer() -> None:
     result = go(part, models, sink=lambda chunk: pieces.append(chunk.text))
     assert sum(call.node == "fuser" for call in result.trace.calls) > 1
     assert "".join(pieces) == result.text == "fused"
+
+
+def in_form(request: Request) -> str:
+    """What it answers tells whether a form was asked for."""
+    return "{}" if request.response_format else "fused"
+
+
+def test_the_fusions_of_chunks_are_not_asked_for_the_answers_form() -> None:
+    models = table(
+        g={"answers": [letter * 1200 for letter in "abcd"]}, f={"answers": f"{__name__}:in_form", "context": 900}
+    )
+    options = RunOptions(response_format={"type": "json_object"})
+    result = go(Generator("g", samples=4) >> Fuser("f", max_tokens=50), models, options=options)
+    *chunks, last = [call.text for call in result.trace.calls if call.node == "fuser"]
+    assert result.text == last == "{}"
+    assert set(chunks) == {"fused"}
 
 
 def test_an_unusable_answer_from_the_cache_is_not_spent_again(tmp_path: Any) -> None:
