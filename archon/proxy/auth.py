@@ -2,8 +2,8 @@
 
     scope["archon.key"] = KeyRecord | None
 
-An open service answers no request that names it by a public host name: a page elsewhere could otherwise point its own name
-at this machine and read the answers (DNS rebinding), or post here from a visitor's browser.
+An open service answers no request that names it by a public host name: a page elsewhere could otherwise point its own
+name at this machine and read the answers (DNS rebinding), or post here from a visitor's browser.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from archon.errors import ConfigError
 from archon.proxy.asgi import App, Receive, Scope, Send, header, refuse
 from archon.proxy.keys import KeyRecord, KeyStore, Known, matching
 
-PUBLIC = frozenset({"/health", "/ready", "/docs", "/openapi.json", "/ui", "/ui/", "/ui/app.js", "/ui/app.css"})
+PUBLIC = frozenset({"/health", "/ready", "/docs", "/docs/oauth2-redirect", "/openapi.json", "/ui"})
 """Paths that anybody may read: they hold nothing of a user's."""
+PUBLIC_FOLDER = "/ui/static/"
 FRESH = 2.0
 """Seconds that a look at the store is good for; a revoked key is refused after them at the latest."""
 STALE = 60.0
@@ -75,7 +76,7 @@ class KeyMiddleware:
         scope["archon.key"] = None
         if self._open and not _at_home(scope):
             await _forbid(send)
-        elif scope["path"] in self._public:
+        elif scope["path"] in self._public or scope["path"].startswith(PUBLIC_FOLDER):
             await self._app(scope, receive, send)
         else:
             await self._checked(scope, receive, send)

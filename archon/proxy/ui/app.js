@@ -1,0 +1,170 @@
+// The page: a key, a question, past requests. What is open is named in the address (#trace=ID), so it can be kept.
+
+import { ask, get, key, ServerError } from "./api.js";
+import { byId, el, put, seconds, usd, when } from "./dom.js";
+import { graph } from "./graph.js";
+import { showInside } from "./inside.js";
+
+let models = [];
+let running = null;
+
+function notice(text) {
+  const box = byId("notice");
+  box.hidden = !text;
+  put(box, text ? [el("span", {}, text), el("button", { type: "button", class: "quiet small", onclick: () => notice("") }, "Close")] : []);
+}
+
+async function guarded(work) {
+  try {
+    notice("");
+    await work();
+  } catch (error) {
+    if (error.name === "AbortError") return;
+    if (error instanceof ServerError && error.status === 401) byId("key").focus();
+    notice(error.message);
+  }
+}
+
+async function load() {
+  models = (await get("/ui/api/models")).data;
+  const chosen = byId("model").value;
+  put(byId("model"), ...grouped());
+  if (models.some((each) => each.id === chosen)) byId("model").value = chosen;
+  preview();
+  byId("key-state").textContent = key.get() ? "in use for this tab" : "";
+  await past();
+}
+
+function grouped() {
+  const options = (wanted) => models.filter((each) => Boolean(each.picture) === wanted).map((each) => el("option", { value: each.id }, each.id));
+  const [graphs, plain] = [options(true), options(false)];
+  return [
+    graphs.length ? el("optgroup", { label: "Architectures" }, ...graphs) : null,
+    plain.length ? el("optgroup", { label: "Plain models" }, ...plain) : null,
+  ].filter(Boolean);
+}
+
+function preview() {
+  const found = models.find((each) => each.id === byId("model").value);
+  put(byId("preview"), found?.picture ? graph(found.picture) : el("p", { class: "faint" }, found ? "A plain model, passed through." : ""));
+}
+
+async function past() {
+  const rows = (await get("/ui/api/traces?limit=50")).data;
+  const open = opened();
+  put(
+    byId("past"),
+    ...rows.map((row) =>
+      el(
+        "li",
+        {},
+        el(
+          "a",
+          { href: "#trace=" + encodeURIComponent(row.trace_id), class: row.trace_id === open ? "chosen" : "" },
+          el("span", { class: "what" }, row.question || row.model || row.trace_id),
+          el("span", { class: "faint" }, [when(row.at), row.model, usd(row.list_usd ?? row.cost_usd), seconds(row.seconds)].filter(Boolean).join(" · ")),
+          row.error_code || row.status === "failed" ? el("span", { class: "tag bad" }, row.error_code || "failed") : null,
+        ),
+      ),
+    ),
+    rows.length ? null : el("li", { class: "faint" }, "None yet."),
+  );
+}
+
+const opened = () => decodeURIComponent(new URLSearchParams(location.hash.slice(1)).get("trace") ?? "");
+
+async function open(id) {
+  const stored = await get("/ui/api/traces/" + encodeURIComponent(id));
+  byId("empty").hidden = true;
+  byId("answer-card").hidden = false;
+  byId("answer").textContent = stored.trace.answer ?? winner(stored.trace) ?? "";
+  byId("progress").textContent = "";
+  showInside(byId("inside"), stored);
+}
+
+function winner(run) {
+  const found = run.nodes?.find((each) => each.id === run.output)?.candidates[0];
+  return found?.text ?? (run.nodes ? "There is no answer." : "");
+}
+
+async function submit() {
+  running?.abort();
+  running = new AbortController();
+  begin();
+  try {
+    const answered = await ask(byId("model").value, byId("question").value, listeners(), running.signal);
+    byId("progress").textContent = "";
+    await follow(answered.get("x-archon-trace-id"));
+  } finally {
+    running = null;
+    byId("stop").hidden = true;
+    byId("send").disabled = false;
+    byId("answer").classList.remove("waiting");
+  }
+}
+
+function begin() {
+  byId("empty").hidden = true;
+  byId("inside").hidden = true;
+  byId("answer-card").hidden = false;
+  byId("answer").textContent = "";
+  byId("answer").classList.add("waiting");
+  byId("progress").textContent = "running";
+  byId("stop").hidden = false;
+  byId("send").disabled = true;
+}
+
+function listeners() {
+  return {
+    text: (piece) => {
+      byId("answer").classList.remove("waiting");
+      byId("answer").append(document.createTextNode(piece));
+    },
+    progress: (event) => (byId("progress").textContent = told(event)),
+    usage: () => undefined,
+  };
+}
+
+function told(event) {
+  const what = event.progress ?? event;
+  return [what.layer?.replaceAll("_", " "), what.node, what.state ?? what.event].filter(Boolean).join(" · ") || "running";
+}
+
+// The trace is written just after the answer: it is looked for a few times.
+async function follow(id) {
+  if (!id) return past();
+  for (let left = 10; left; left--) {
+    try {
+      await open(id);
+      break;
+    } catch (error) {
+      if (error.status !== 404 || left === 1) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 150));
+    }
+  }
+  history.replaceState(null, "", "#trace=" + encodeURIComponent(id));
+  return past();
+}
+
+byId("key-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  key.set(byId("key").value.trim());
+  byId("key").value = "";
+  guarded(load);
+});
+byId("ask").addEventListener("submit", (event) => {
+  event.preventDefault();
+  guarded(submit);
+});
+byId("question").addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) byId("ask").requestSubmit();
+});
+byId("model").addEventListener("change", preview);
+byId("stop").addEventListener("click", () => running?.abort());
+byId("refresh").addEventListener("click", () => guarded(past));
+addEventListener("hashchange", () => opened() && guarded(() => open(opened()).then(past)));
+
+guarded(async () => {
+  await load();
+  if (opened()) await open(opened());
+});
