@@ -8,6 +8,7 @@ prompt.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import secrets
@@ -20,10 +21,10 @@ from archon.errors import BudgetError, ConfigError
 
 
 class Journal:
-    """An append-only file of reservations and bills. One process writes it at a time.
+    """An append-only file of reservations and bills. One journal writes it at a time, which a lock on the file holds.
 
     Raises:
-        ConfigError: the file cannot be opened.
+        ConfigError: the file cannot be opened, or another journal has it open.
     """
 
     def __init__(self, path: Path) -> None:
@@ -36,6 +37,13 @@ class Journal:
             self._torn = not _ends_clean(self._file)
         except OSError as error:
             raise ConfigError(f"budget journal {path}: cannot be opened ({error.strerror})") from None
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self.close()
+            raise ConfigError(
+                f"budget journal {path}: another run is writing it; wait for its end, or give another file"
+            ) from None
 
     def recover(self) -> tuple[Amount, Amount]:
         """(spent, unsettled) of everything written so far; open reservations are closed with their worst case."""

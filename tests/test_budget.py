@@ -210,13 +210,17 @@ async def test_a_bill_above_its_worst_case_is_counted_truly_and_said() -> None:
 
 async def test_a_resumed_budget_counts_what_was_spent_and_what_was_under_way_when_it_was_killed(tmp_path: Path) -> None:
     path = tmp_path / "run" / "budget.jsonl"
-    budget = Budget(calls=10, tokens=100, journal=Journal(path))
+    journal = Journal(path)
+    budget = Budget(calls=10, tokens=100, journal=journal)
     (await budget.reserve(1, 40, 9, "a")).settle(bill(20, 0.000005))
     (await budget.reserve(1, 30, 9, "b")).keep()
     await budget.reserve(1, 25, 9, "c")  # killed here: neither settled nor released
-    resumed = Budget(calls=10, tokens=100, journal=Journal(path))
+    journal.close()
+    journal = Journal(path)
+    resumed = Budget(calls=10, tokens=100, journal=journal)
     assert resumed.spent == Amount(3, 75, 23)  # calls 3; tokens 20 + 30 + 25; micro-dollars 5 + 9 + 9
     assert resumed.unsettled == Amount(2, 55, 18)
+    journal.close()
     again = Budget(calls=10, tokens=100, journal=Journal(path))
     assert again.spent == resumed.spent  # a second resume counts nothing twice
     with pytest.raises(BudgetError):
@@ -225,13 +229,16 @@ async def test_a_resumed_budget_counts_what_was_spent_and_what_was_under_way_whe
 
 async def test_a_torn_line_is_skipped_and_the_lines_after_it_are_read(tmp_path: Path) -> None:
     path = tmp_path / "budget.jsonl"
-    budget = Budget(journal=Journal(path))
-    (await budget.reserve(1, 40, 0, "a")).settle(bill(20))
+    journal = Journal(path)
+    (await Budget(journal=journal).reserve(1, 40, 0, "a")).settle(bill(20))
+    journal.close()
     with path.open("a") as file:
         file.write('["r", "torn')
-    budget = Budget(journal=Journal(path))
+    journal = Journal(path)
+    budget = Budget(journal=journal)
     assert budget.spent.tokens == 20
     (await budget.reserve(1, 5, 0, "b")).settle(bill(5))
+    journal.close()
     assert Budget(journal=Journal(path)).spent.tokens == 25
 
 
@@ -249,6 +256,15 @@ async def test_a_closed_journal_refuses_calls_it_could_not_remember(tmp_path: Pa
     with pytest.raises(BudgetError, match="cannot be written"):
         await budget.reserve(1, 1, 0, "c")
     assert budget.reserved == Amount()
+
+
+def test_a_journal_has_one_writer_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "budget.jsonl"
+    first = Journal(path)
+    with pytest.raises(ConfigError, match=r"budget journal .*budget\.jsonl: another run is writing it; wait"):
+        Journal(path)
+    first.close()
+    Journal(path).close()
 
 
 def test_a_journal_that_cannot_be_opened_is_a_config_error(tmp_path: Path) -> None:
