@@ -13,14 +13,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 # --- constrained aliases for layer parameters; the registry validates them when a node is built --------------------
 ModelId = Annotated[str, Field(min_length=1, json_schema_extra={"archon": "model"})]
 """The id of a model in the model table."""
 PositiveInt = Annotated[int, Field(ge=1, strict=True)]
-Temperature = Annotated[float, Field(ge=0.0, le=2.0)]
-Probability = Annotated[float, Field(ge=0.0, le=1.0)]
+# Adding 0.0 makes 0.0 of −0.0: equal settings have one spelling, so one hash and one name in the cache.
+Temperature = Annotated[float, Field(ge=0.0, le=2.0), AfterValidator(lambda value: value + 0.0)]
+Probability = Annotated[float, Field(ge=0.0, le=1.0), AfterValidator(lambda value: value + 0.0)]
 
 ContentPart = Mapping[str, Any]
 """One part of a message's content: {"type": "text", "text": …}, {"type": "image_url", …}, …"""

@@ -44,6 +44,11 @@ def test_whole_numbers_and_floats_are_one_temperature() -> None:
     assert a.hash == b.hash
 
 
+def test_minus_zero_is_zero() -> None:
+    one, other = (_arch(_node("g", "generator", temperature=value), output="g") for value in (0.0, -0.0))
+    assert one.hash == other.hash
+
+
 def test_samples_of_siblings_add_up() -> None:
     apart = (Generator("m", samples=2) | Generator("m", samples=3)) >> Vote()
     together = Generator("m", samples=5) >> Vote()
