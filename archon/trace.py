@@ -96,13 +96,17 @@ class Trace:
         return totals
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON, in the order of the nodes, not of arrival."""
+        """Plain data for JSON, in the order of the nodes and of what was drawn and said, never of arrival."""
         rank = {node_id: index for index, node_id in enumerate(self.nodes)}
-        calls = sorted(self.calls, key=lambda call: (rank[call.node], call.role, call.model, call.sample))
+        calls = sorted(
+            self.calls,
+            key=lambda call: (rank[call.node], call.role, call.model, call.sample, call.error or "", call.text),
+        )
+        notes = sorted(self.notes, key=lambda note: (rank[note.node], note.kind, note.message))
         return {
             "nodes": [_node(record) for record in self.nodes.values()],
             "calls": [asdict(call) for call in calls],
-            "notes": [asdict(note) for note in self.notes],
+            "notes": [asdict(note) for note in notes],
         }
 
 
