@@ -54,7 +54,8 @@ class Archon:
     Raises:
         ArchitectureError: the system cannot be built.
 
-    Every run opens and closes its connections; inside `async with system:` they stay open between runs.
+    Every run opens and closes its connections; inside `async with system:` they stay open between runs,
+    until the last of several such blocks (nested, or in tasks at once) ends.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Archon:
         self.seed = seed
         self._facts: Mapping[str, Any] = {}
         self._stack: ClientStack | None = None
+        self._holders = 0
 
     @classmethod
     def load(cls, path: Path | str, *, models: Models = None, cache: Path | str | None = None) -> Archon:
@@ -192,11 +194,14 @@ class Archon:
             await asyncio.gather(task, return_exceptions=True)
 
     async def __aenter__(self) -> Archon:
-        self._stack = self._new_stack()
+        self._stack = self._stack or self._new_stack()
+        self._holders += 1
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
+        self._holders -= 1
+        if not self._holders:
+            await self.aclose()
 
     async def aclose(self) -> None:
         """Closes what `async with` opened."""

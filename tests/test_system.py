@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from archon import Archon, Fuser, Generator, ModelSpec, Vote
+from archon.clients.stack import ClientStack
 from archon.errors import ArchitectureError, ConfigError, UnknownNameError
 from archon.executor import Result
 from archon.system import messages
@@ -44,6 +45,29 @@ def test_connections_stay_open_inside_async_with(tmp_path: Path) -> None:
         return second.trace.cache_hits
 
     assert asyncio.run(inner()) == 3
+
+
+def test_a_block_inside_a_block_leaves_the_connections_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[ClientStack] = []
+    close = ClientStack.aclose
+
+    async def noted(stack: ClientStack) -> None:
+        closed.append(stack)
+        await close(stack)
+
+    async def inner() -> None:
+        system = _system()
+        async with system:
+            async with system:
+                await system.arun("q")
+            await system.arun("q")
+            assert closed == []
+        assert len(closed) == 1
+        await system.arun("q")
+        assert len(closed) == 2  # outside a block, a run has its own
+
+    monkeypatch.setattr(ClientStack, "aclose", noted)
+    asyncio.run(inner())
 
 
 def test_saved_systems_load(tmp_path: Path) -> None:
