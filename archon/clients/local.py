@@ -53,6 +53,7 @@ class LocalClient:
         self._config = read_config(self._folder)
         self._context = context_of(self._config, spec)
         self._prompts: tuple[Sequence[Message], tuple[int, ...]] | None = None
+        self._reading = asyncio.Lock()
 
     @classmethod
     def from_spec(cls, spec: ModelSpec) -> LocalClient:
@@ -83,12 +84,14 @@ class LocalClient:
             ContextOverflowError: the prompt leaves no room for an answer.
             RequestError: the request asks for what a local model cannot do, or its logits are not finite.
         """
+        await self._ready()
         prompt = self._prompt(request.messages)
         answer = await self._finished(self._job(request, prompt))
         return self._completion(request, prompt, answer)
 
     async def stream(self, request: Request) -> AsyncIterator[Chunk]:
         """The answer as it is written; the pieces joined are the text of `complete`."""
+        await self._ready()
         pieces: asyncio.Queue[str | Answer | BaseException] = asyncio.Queue()
         prompt = self._prompt(request.messages)
         job = self._job(request, prompt)
@@ -105,6 +108,7 @@ class LocalClient:
 
     async def score(self, messages: Sequence[Message], continuation: str) -> tuple[TokenLogprob, ...]:
         """The log probability (nats) of each token of `continuation` as the answer to `messages`."""
+        await self._ready()
         prompt, scored = self._prompt(messages), tuple(self._codec.plain(continuation))
         if not scored:
             return ()
@@ -129,6 +133,13 @@ class LocalClient:
             ends=end_tokens(self._folder, self._config),
             text=self._codec.text,
         )
+
+    async def _ready(self) -> None:
+        """Reads the tokenizer once and beside the event loop: with its imports it may take seconds."""
+        if "_codec" in self.__dict__:
+            return
+        async with self._reading:
+            await asyncio.to_thread(getattr, self, "_codec")
 
     def _prompt(self, messages: Sequence[Message]) -> tuple[int, ...]:
         # The draws of one request come one after another.

@@ -6,6 +6,7 @@ import asyncio
 import importlib.util
 import math
 import shutil
+import threading
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 
-from archon.clients import local_loading
+from archon.clients import local, local_loading
 from archon.clients.local import LocalClient
 from archon.clients.local_decoding import PlainDecoding
 from archon.clients.local_text import load_codec
@@ -56,6 +57,21 @@ async def client(llama: Path) -> AsyncIterator[LocalClient]:
     made = LocalClient.from_spec(spec(llama))
     yield made
     await made.aclose()
+
+
+async def test_the_tokenizer_is_read_once_and_beside_the_event_loop(
+    client: LocalClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readers: list[threading.Thread] = []
+
+    def noted(*given: Any, **options: Any) -> Any:
+        readers.append(threading.current_thread())
+        return load_codec(*given, **options)
+
+    monkeypatch.setattr(local, "load_codec", noted)
+    await asyncio.gather(*(client.complete(ask(max_tokens=2, seed=seed)) for seed in range(4)))
+    (reader,) = readers
+    assert reader is not threading.current_thread()
 
 
 def test_it_is_a_client_and_says_what_it_can(llama: Path) -> None:
