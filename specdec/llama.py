@@ -9,6 +9,7 @@ which no permutation changes).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,21 +47,27 @@ class LeanLlama:
             and rope.get("rope_type", "default") in _STATIC_ROPE
         )
 
-    def __init__(self, model: Any, name: str) -> None:
-        config, weight = model.config, model.lm_head.weight
+    def __init__(self, config: Any, tensors: Mapping[str, Tensor], frequencies: Tensor, name: str) -> None:
+        """config: of transformers. tensors: its weights by their names there. frequencies: of the rotation, float32
+        [head_dim/2]."""
+        unembed = tensors["lm_head.weight"]
         self.name, self.vocab, self.width = name, int(config.vocab_size), int(config.hidden_size)
-        self.context, self.dtype, self.device = int(config.max_position_embeddings), weight.dtype, weight.device
+        self.context, self.dtype, self.device = int(config.max_position_embeddings), unembed.dtype, unembed.device
         self._heads, self._kv_heads = int(config.num_attention_heads), int(config.num_key_value_heads)
         self._dim, self._inner = int(config.head_dim), int(config.intermediate_size)
-        rotary = model.model.rotary_emb
-        self._frequencies, self._rotations = rotary.inv_freq.float(), torch.empty(0, device=self.device)
+        self._frequencies, self._rotations = frequencies.float(), torch.empty(0, device=self.device)
         with torch.no_grad():
-            self._embedding: Tensor = model.model.embed_tokens.weight.detach()
-            self._blocks = [self._prepare(layer) for layer in model.model.layers]
-            self._gain: Tensor = model.model.norm.weight.detach() * self.width**0.5
-            self._unembed: Tensor = weight.detach().t()
+            self._embedding: Tensor = tensors["model.embed_tokens.weight"].detach()
+            self._blocks = [self._prepare(tensors, f"model.layers.{i}.") for i in range(config.num_hidden_layers)]
+            self._gain: Tensor = tensors["model.norm.weight"].detach() * self.width**0.5
+            self._unembed: Tensor = unembed.detach().t()
         # ‖x‖ and this constant under one root give the norm's ε exactly: √(Σx² + width·ε).
         self._floor = torch.tensor((self.width * config.rms_norm_eps) ** 0.5, dtype=self.dtype, device=self.device)
+
+    @classmethod
+    def of(cls, model: Any, name: str) -> LeanLlama:
+        """From a `LlamaForCausalLM` in memory."""
+        return cls(model.config, model.state_dict(), model.model.rotary_emb.inv_freq, name)
 
     def new_cache(self) -> KVCache:
         return KVCache(len(self._blocks), self._kv_heads, self._dim, self.dtype, self.device)
@@ -104,22 +111,23 @@ class LeanLlama:
             self._rotations = turns.unsqueeze(1)
         return self._rotations[span.positions]
 
-    def _prepare(self, layer: Any) -> Block:
-        attention, mlp = layer.self_attn, layer.mlp
-        qkv = [self._interleaved(attention.q_proj), self._interleaved(attention.k_proj), attention.v_proj.weight]
+    def _prepare(self, tensors: Mapping[str, Tensor], prefix: str) -> Block:
+        def weight(name: str) -> Tensor:
+            return tensors[f"{prefix}{name}.weight"]
+
+        q, k = (self._interleaved(weight(f"self_attn.{kind}_proj")) for kind in "qk")
+        gate_up = torch.cat([weight("mlp.gate_proj"), weight("mlp.up_proj")])
         return Block(
-            qkv=self._after_norm(torch.cat(qkv), layer.input_layernorm),
-            out=attention.o_proj.weight.detach().t().contiguous(),
-            gate_up=self._after_norm(
-                torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]), layer.post_attention_layernorm
-            ),
-            down=mlp.down_proj.weight.detach().t().contiguous(),
+            qkv=self._after_norm(torch.cat([q, k, weight("self_attn.v_proj")]), weight("input_layernorm")),
+            out=weight("self_attn.o_proj").detach().t().contiguous(),
+            gate_up=self._after_norm(gate_up, weight("post_attention_layernorm")),
+            down=weight("mlp.down_proj").detach().t().contiguous(),
         )
 
-    def _interleaved(self, projection: Any) -> Tensor:
-        halves: Tensor = projection.weight.view(-1, 2, self._dim // 2, self.width)
+    def _interleaved(self, projection: Tensor) -> Tensor:
+        halves: Tensor = projection.view(-1, 2, self._dim // 2, self.width)
         return halves.transpose(1, 2).reshape(-1, self.width)
 
-    def _after_norm(self, weight: Tensor, norm: Any) -> Tensor:
-        scaled: Tensor = weight * norm.weight * self.width**0.5
+    def _after_norm(self, weight: Tensor, gain: Tensor) -> Tensor:
+        scaled: Tensor = weight * gain * self.width**0.5
         return scaled.detach().t().contiguous()

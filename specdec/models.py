@@ -74,7 +74,7 @@ def wrap(model: Any, name: str) -> LanguageModel:
     from specdec.transformers_model import TransformersModel
 
     lean = LeanLlama.fits(model.config) and model.dtype in (torch.float32, torch.float64)
-    return LeanLlama(model, name) if lean else TransformersModel(model, name)
+    return LeanLlama.of(model, name) if lean else TransformersModel(model, name)
 
 
 def check_pair(target: Loaded, draft: Loaded) -> None:

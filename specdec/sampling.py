@@ -8,7 +8,7 @@ from a `Draws` object and from nowhere else, so that a test can enumerate every 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
@@ -30,25 +30,11 @@ class Draws(Protocol):
         ...
 
 
-class SeededDraws:
-    """Draws from one explicit generator; the same seed gives the same draws on every machine (the generator is on
-    CPU)."""
+class UniformDraws:
+    """Draws that turn the numbers of one stream into outcomes. uniform: the next number, in [0, 1)."""
 
-    def __init__(self, seed: int | None) -> None:
-        self._generator = torch.Generator()
-        if seed is None:
-            self._generator.seed()
-        else:
-            self._generator.manual_seed(seed)
-        self._ready: list[float] = []
-
-    def uniform(self) -> float:
-        """The next number of the stream, in [0, 1), 53 bits."""
-        if not self._ready:
-            # One call for many numbers: a call of its own for each would cost more than the draw.
-            block = torch.rand(256, generator=self._generator, dtype=torch.float64)
-            self._ready = block.tolist()[::-1]
-        return self._ready.pop()
+    def __init__(self, uniform: Callable[[], float]) -> None:
+        self.uniform = uniform
 
     def categorical(self, probs: Tensor) -> int:
         return _invert(probs.unsqueeze(0), [self.uniform()])[0]
@@ -61,12 +47,34 @@ class SeededDraws:
         return len(chances)
 
 
+class SeededDraws(UniformDraws):
+    """Draws from one explicit generator; the same seed gives the same draws on every machine (the generator is on
+    CPU)."""
+
+    def __init__(self, seed: int | None) -> None:
+        super().__init__(self._next)
+        self._generator = torch.Generator()
+        if seed is None:
+            self._generator.seed()
+        else:
+            self._generator.manual_seed(seed)
+        self._ready: list[float] = []
+
+    def _next(self) -> float:
+        """53 random bits."""
+        if not self._ready:
+            # One call for many numbers: a call of its own for each would cost more than the draw.
+            block = torch.rand(256, generator=self._generator, dtype=torch.float64)
+            self._ready = block.tolist()[::-1]
+        return self._ready.pop()
+
+
 def draw_lines(probs: Tensor, sources: Sequence[Draws]) -> list[int]:
     """One token from each line of `probs` (float [n, vocab]), line i with sources[i]; in one pass where that is the
     same."""
-    seeded = [source for source in sources if isinstance(source, SeededDraws)]
-    if len(seeded) == len(sources):
-        return _invert(probs, [source.uniform() for source in seeded])
+    streams = [source for source in sources if isinstance(source, UniformDraws)]
+    if len(streams) == len(sources):
+        return _invert(probs, [source.uniform() for source in streams])
     return [source.categorical(line) for source, line in zip(sources, probs, strict=True)]
 
 

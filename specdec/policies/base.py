@@ -7,8 +7,7 @@ drawn token goes to verification. So it may look at the drawn token (its probabi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol, Self
+from typing import Literal, NamedTuple, Protocol, Self
 
 Need = Literal["probs", "entropy", "head"]
 
@@ -16,8 +15,7 @@ LIMIT = 20
 """The most tokens any adaptive policy drafts in one round unless told otherwise (the paper's bound)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Signal:
+class Signal(NamedTuple):
     """What is known of one drafted token. Probabilities are those of the served distribution (after the warpers); at
     temperature 0, where that is one-hot, those of the draft's own softmax.
 

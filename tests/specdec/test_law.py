@@ -11,6 +11,7 @@ import torch
 from specdec.decode import Batch
 from specdec.params import Sampling
 from specdec.policies import make
+from specdec.propose import Proposer
 from specdec.rows import Draft
 from tests.specdec.tiny import Law, StubHead, TableModel, Tape, distance, enumerate_law, make_row, run_rows, target_law
 
@@ -90,10 +91,10 @@ def test_joint_law_of_two_rows_is_a_product(policy: str) -> None:
 
 @pytest.mark.parametrize("sampling", SETTINGS[:2], ids=["T1", "T0.6-p0.8"])
 def test_dropping_a_drawn_token_by_its_value_is_caught(sampling: Sampling, monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = Batch._propose
+    honest = Proposer.propose
 
-    def mutant(self: Batch) -> list[Draft]:
-        drafts = honest(self)
+    def mutant(self: Proposer, among: int | None = None) -> list[Draft]:
+        drafts = honest(self, among)
         for draft in drafts:
             if draft.tokens and draft.trail[-1].token_prob < 0.4:
                 draft.tokens.pop()
@@ -101,22 +102,22 @@ def test_dropping_a_drawn_token_by_its_value_is_caught(sampling: Sampling, monke
                 draft.q.pop()
         return drafts
 
-    monkeypatch.setattr(Batch, "_propose", mutant)
+    monkeypatch.setattr(Proposer, "propose", mutant)
     expected = target_law(TableModel(1), PROMPT, sampling, 3)
     assert distance(speculative_law("product:0.01,maximum=2", sampling), expected) > 1e-3
 
 
 def test_storing_the_unwarped_q_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = Batch._draw
+    honest = Proposer._draw
 
     def mutant(
-        self: Batch, logits: torch.Tensor, active: list[int], drafts: list[Draft]
+        self: Proposer, logits: torch.Tensor, active: list[int], drafts: list[Draft]
     ) -> tuple[list[int], torch.Tensor]:
         drawn = honest(self, logits, active, drafts)
         for draft, line in zip(drafts, torch.softmax(logits, dim=-1), strict=True):
             draft.q[-1] = line
         return drawn
 
-    monkeypatch.setattr(Batch, "_draw", mutant)
+    monkeypatch.setattr(Proposer, "_draw", mutant)
     expected = target_law(TableModel(1), PROMPT, SETTINGS[1], 3)
     assert distance(speculative_law("fixed:2", SETTINGS[1]), expected) > 1e-3

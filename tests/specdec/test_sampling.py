@@ -9,7 +9,7 @@ import torch
 
 from specdec.errors import SpecDecError
 from specdec.params import Sampling
-from specdec.sampling import SeededDraws, Warper, draw_lines, require_finite
+from specdec.sampling import SeededDraws, UniformDraws, Warper, draw_lines, require_finite
 
 CPU = torch.device("cpu")
 LOGITS = torch.tensor([[0.5, 0.25, 0.15, 0.1]], dtype=torch.float64).log()
@@ -82,17 +82,9 @@ def test_draws_follow_the_probabilities() -> None:
 
 
 def test_a_token_of_probability_zero_is_never_drawn_at_the_edges() -> None:
-    class Edge(SeededDraws):
-        def __init__(self, u: float) -> None:
-            super().__init__(0)
-            self._u = u
-
-        def uniform(self) -> float:
-            return self._u
-
     probs = torch.tensor([0.0, 0.3, 0.7, 0.0])
-    assert Edge(0.0).categorical(probs) == 1
-    assert Edge(math.nextafter(1.0, 0.0)).categorical(probs) == 2
+    assert UniformDraws(lambda: 0.0).categorical(probs) == 1
+    assert UniformDraws(lambda: math.nextafter(1.0, 0.0)).categorical(probs) == 2
 
 
 def test_the_same_seed_gives_the_same_draws_alone_and_together() -> None:
