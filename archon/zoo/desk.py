@@ -5,7 +5,10 @@ Each task family has a desk of its own (`ledger_desk.py`, `code_desk.py`); what 
 
 import random
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from archon.zoo.encoding import part_name
 
 MARKS = {True: "yes", False: "no"}
 
@@ -59,9 +62,10 @@ class Desk(ABC):
     def tests(self) -> list[str]:
         """Tests that a right attempt passes."""
 
-    def cite(self, *made: Attempt) -> str:
-        """What is known of some attempts, where a judgement is to say it first."""
-        return " ".join(map(self.known, made)) + " " if self.cited else ""
+    def cite(self, role: str, made: Sequence[Attempt]) -> str:
+        """What is known of some attempts, each by its name, where a judgement is to say it first."""
+        said = (f"{part_name(role, place)} {self.known(attempt)}" for place, attempt in enumerate(made))
+        return " ".join(said) + " " if self.cited else ""
 
     def critique(self, attempt: Attempt) -> str:
         """Strength and weakness of an attempt."""

@@ -51,18 +51,21 @@ _SOLVING_AND_JUDGING: Weights = (
     ("solve", 44.0), ("fuse", 10.0), ("rank", 10.0), ("verify", 8.0), ("critique", 6.0), ("compare", 7.0),
     ("verdict", 9.0), ("write_tests", 2.0), ("judge_tests", 4.0),
 )  # fmt: skip
-_USING: Weights = (
-    ("solve", 26.0), ("fuse", 10.0), ("rank", 14.0), ("verify", 8.0), ("critique", 9.0), ("compare", 11.0),
-    ("verdict", 10.0), ("match", 4.0), ("write_tests", 2.0), ("judge_tests", 6.0),
-)  # fmt: skip
 _FIRST, _SECOND = Part(2300, 4e-3, 300, vary=False), Part(800, 2e-3, 600, vary=True)
 _THIRD = Part(600, 1.5e-3, 600, vary=True, cited=True, emphasis=3.0, shares=_JUDGING)
 _CODE: Weights = (
     ("code solve", 80.0), ("code write_tests", 6.0), ("code fuse", 14.0),
 )  # fmt: skip
+# Both families, every role: what the captain is for.
+_BOTH: Weights = (
+    ("solve", 14.0), ("fuse", 4.0), ("rank", 7.0), ("verify", 2.0), ("critique", 5.0), ("compare", 6.0),
+    ("verdict", 3.0), ("match", 3.0), ("write_tests", 1.0), ("judge_tests", 2.0),
+    ("code solve", 27.0), ("code fuse", 6.0), ("code rank", 6.0), ("code verify", 2.0), ("code critique", 2.0),
+    ("code compare", 4.0), ("code verdict", 3.0), ("code write_tests", 3.0),
+)  # fmt: skip
 # Equal or not: bare drills first, then the judgements that rest on them.
 _DRILL = replace(_THIRD, steps=160, peak=1e-3, marked=True, emphasis=10.0, shares=(("match", 100.0),))
-_JUDGE = replace(_THIRD, steps=450, peak=1e-3, marked=True, emphasis=4.0, shares=_USING)
+_COMMAND = replace(_DRILL, steps=1250, peak=1.6e-3, emphasis=4.0, shares=_BOTH)
 # The smallest model forgets sums faster than it learns to judge: more of them, and smaller numbers.
 _FOR_ABACUS = replace(_THIRD, steps=1200, largest=300, shares=_SOLVING_AND_JUDGING)
 
@@ -129,9 +132,9 @@ _ALL = (
     Recipe("clerk", seed=13, parts=(_FIRST, _SECOND, _THIRD)),
     Recipe(
         "scribe", seed=14, grown_from="clerk",
-        parts=(Part(1400, 2e-3, 300, vary=True, cited=True, marked=True, emphasis=2.0, shares=_CODE),),
+        parts=(Part(900, 2e-3, 300, vary=True, cited=True, marked=True, emphasis=2.0, shares=_CODE),),
     ),
-    Recipe("captain", seed=21, layers=8, grown_from="clerk", parts=(_DRILL, _JUDGE)),
+    Recipe("captain", seed=21, layers=8, grown_from="clerk", parts=(_DRILL, _COMMAND)),
 )  # fmt: skip
 RECIPES: Mapping[str, Recipe] = MappingProxyType({recipe.name: recipe for recipe in _ALL})
 

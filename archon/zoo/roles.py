@@ -46,14 +46,14 @@ def _rank(desk: Desk) -> Example:
     made = desk.attempts(desk.rng.choice((3, 5, 10)) if desk.rng.random() < 0.97 else 24)
     best = sorted(range(len(made)), key=lambda i: -desk.merit(made[i]))
     order = " > ".join(str(i + 1) for i in best)
-    return Example("rank", desk.parts(made, 0.3), f"{desk.right().text}\n{desk.cite(*made)}order {order}")
+    return Example("rank", desk.parts(made, 0.3), f"{desk.right().text}\n{desk.cite('rank', made)}order {order}")
 
 
 def _compare(desk: Desk) -> Example:
     pair = [desk.right(), desk.wrong()]
     desk.rng.shuffle(pair)
     better = "A" if pair[0].right else "B"
-    return Example("compare", desk.parts(pair), f"{desk.right().text}\n{desk.cite(*pair)}better {better}")
+    return Example("compare", desk.parts(pair), f"{desk.right().text}\n{desk.cite('compare', pair)}better {better}")
 
 
 def _critique(desk: Desk) -> Example:

@@ -56,9 +56,10 @@ def test_a_ranking_names_each_candidate_once_and_right_ones_first() -> None:
         texts = candidates(example)
         cited = example.answer.split("\n")[1].partition(" order")[0]
         marks = ["yes" if answer_of(text) == str(problem.answer) else "no" for text in texts]
-        assert cited == " ".join(
-            f"{answer_of(text)} {problem.answer} {mark}" for text, mark in zip(texts, marks, strict=True)
-        )
+        known = [
+            f"{n} {answer_of(t)} {problem.answer} {m}" for n, (t, m) in enumerate(zip(texts, marks, strict=True), 1)
+        ]
+        assert cited == " ".join(known)
         assert sorted(order) == list(range(len(texts)))
         right = [answer_of(texts[i]) == str(problem.answer) for i in order]
         assert right == sorted(right, reverse=True)
