@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
-from archon import __version__, cli_search
+from archon import __version__, cli_keys, cli_search, cli_serve
 from archon.errors import ArchonError, ConfigError
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ app = typer.Typer(
 )
 space_app = typer.Typer(help="Look at search spaces.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(space_app, name="space")
+app.add_typer(cli_keys.app, name="keys")
 
 Arch = Annotated[Path, typer.Argument(help="Architecture file: winner.yaml, YAML, JSON, or an original Archon config.")]
 ModelsFile = Annotated[Path | None, typer.Option("--models", help="YAML file with further rows of the model table.")]
@@ -54,6 +55,7 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 
 app.command("search")(cli_search.search)
+app.command("serve")(cli_serve.serve)
 
 
 @app.command("run")

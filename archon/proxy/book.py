@@ -119,6 +119,10 @@ class Book(Protocol):
         """One account."""
         ...
 
+    def day(self, day: str) -> dict[str, Total]:
+        """All accounts of a UTC day, by key id."""
+        ...
+
     def close(self) -> None:
         """Gives this process's place up. Idempotent."""
         ...

@@ -103,9 +103,10 @@ class SqliteBook:
             self._db.execute("COMMIT")
             return grants
         except sqlite3.Error as error:
+            raise LedgerError(f"the ledger cannot be written ({error})") from None
+        finally:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
-            raise LedgerError(f"the ledger cannot be written ({error})") from None
 
     def reap(self) -> int:
         """See `Book.reap`."""
@@ -118,12 +119,18 @@ class SqliteBook:
         rows = self._db.execute(_TOTALS, (json.dumps([account]),)).fetchall()
         return Total(*rows[0][2:]) if rows else Total()
 
+    def day(self, day: str) -> dict[str, Total]:
+        """See `Book.day`."""
+        rows = self._db.execute("SELECT * FROM totals WHERE day = ?", (day,))
+        return {row[0]: Total(*row[2:]) for row in rows}
+
     def close(self) -> None:
         """See `Book.close`. Entries left open are for the next process to charge."""
         if self._closed:
             return
         self._closed = True
         self._db.close()
+        (self._locks / self.worker).unlink(missing_ok=True)
         if self._lock is not None:
             os.close(self._lock)
 

@@ -22,7 +22,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -55,7 +55,7 @@ class Hold:
 
     def settle(self, micro_usd: int, tokens: int) -> None:
         """Charges the bill, also where it is larger than the reservation."""
-        self._close("settled", micro_usd, tokens)
+        self._close("settled", sane(micro_usd), sane(tokens))
 
     def settle_worst(self, reason: str) -> None:
         """Charges the worst case, flagged: the call may have cost as much and nobody will say."""
@@ -104,8 +104,8 @@ class Ledger:
             f"{self._name}-{next(self._count)}",
             (key_id or "", day_of(now)),
             request_id,
-            micro_usd,
-            tokens,
+            sane(micro_usd),
+            sane(tokens),
             limits.usd_per_day if limits else None,
             limits.tokens_per_day if limits else None,
             limits.requests_per_minute if limits else None,
@@ -140,6 +140,11 @@ class Ledger:
             Hold(self._writer, claim, done.result()).release()
 
 
+def sane(amount: int) -> int:
+    """An amount that a database holds exactly, whatever an upstream reported: 0 to 2^53 - 1."""
+    return max(0, min(amount, 2**53 - 1))
+
+
 def day_of(at: float) -> str:
     """The UTC day of a Unix time, YYYY-MM-DD."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d")
@@ -161,3 +166,12 @@ def open_ledger(url: str) -> Ledger:
     book = open_book(url)
     book.reap()
     return Ledger(book)
+
+
+def totals_of(url: str, day: str) -> Mapping[str, Total]:
+    """Every key's day, by key id ("" = no key); empty where nothing was written down yet. For people, not for servers."""
+    book = open_book(url)
+    try:
+        return book.day(day)
+    finally:
+        book.close()
