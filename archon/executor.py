@@ -190,7 +190,8 @@ class _Run:
         if inputs and not usable:
             return NodeError(node.id, "no input is left to work on")
         try:
-            state = await node.layer.run(State.merged(usable) if usable else self.start, self._view(node))
+            given = State.merged(usable) if usable else self.start
+            state = await node.layer.run(given, self._view(node, len(given.candidates)))
         except (BudgetError, ConfigError, DeadlineError):
             raise
         except NodeError as error:
@@ -205,9 +206,9 @@ class _Run:
             return NodeError(node.id, "no candidate is left")
         return state
 
-    def _view(self, node: CanonicalNode) -> NodeContext:
+    def _view(self, node: CanonicalNode, candidates: int) -> NodeContext:
         is_output = node.id == self.graph.architecture.output
-        single = is_output and self.context.sink is not None and node.layer.plan(len(node.inputs)).calls == 1
+        single = is_output and self.context.sink is not None and node.layer.plan(candidates).calls == 1
         return NodeContext(self.context, node.id, node.base, node.id in self.writers, single)
 
     def _causes(self) -> list[BaseException]:

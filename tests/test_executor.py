@@ -20,8 +20,8 @@ from archon.context import RunOptions
 from archon.errors import BudgetError, ConfigError, RunError
 from archon.executor import Result, run
 from archon.models import ModelTable
-from archon.protocols import Context, Plan, Traits
-from archon.types import Chunk, Request, State, Usage, user
+from archon.protocols import Context, Plan, RoleInputs, Traits
+from archon.types import Chunk, ModelId, Request, State, Usage, user
 
 
 def table(**models: dict[str, Any]) -> ModelTable:
@@ -209,6 +209,34 @@ def test_the_last_nodes_single_call_streams() -> None:
     result = go(Generator("m") >> Fuser("m"), table(m={"answers": ["a long enough answer"]}), sink=sink)
     assert len(pieces) > 2
     assert "".join(pieces) == result.text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rewriting:
+    """A third party's layer that writes every candidate anew, one after the other."""
+
+    traits: ClassVar[Traits] = Traits(kind="fuser")
+    model: ModelId
+
+    def plan(self, incoming: int) -> Plan:
+        return Plan(incoming, incoming)
+
+    async def run(self, state: State, ctx: Context) -> State:
+        made = []
+        for index, each in enumerate(state.candidates):
+            (written,) = await ctx.draw(self.model, "fuse", RoleInputs(state.conversation, (each,), template="again"))
+            made.append(ctx.candidate(written, index, [each]))
+        return state.with_candidates(made)
+
+
+@pytest.mark.parametrize(("samples", "streams"), [(1, True), (2, False)])
+def test_whether_the_last_node_makes_one_call_is_a_matter_of_its_candidates_and_not_of_its_inputs(
+    samples: int, streams: bool
+) -> None:
+    pieces: list[str] = []
+    part = Generator("m", samples=samples) >> Node(f"{__name__}:Rewriting", "m")
+    result = go(part, table(m={"answers": ["an answer"]}), sink=lambda chunk: pieces.append(chunk.text))
+    assert "".join(pieces) == (result.text if streams else "")
 
 
 def test_cancelling_the_caller_cancels_the_calls() -> None:
