@@ -114,18 +114,18 @@ async def run(
         return _early(graph, context, _late(deadline, context.trace))
     except (RunError, BudgetError, DeadlineError) as error:
         return _early(graph, context, error)
-    return Result(state.candidates[0].message, state.candidates, context.trace, waited=context.waiting.seconds)
+    stopped = str(context.refused) if context.refused else None
+    return Result(state.candidates[0].message, state.candidates, context.trace, stopped, context.waiting.seconds)
 
 
 def _early(graph: Graph, context: RunContext, error: ArchonError) -> Result:
     """The best candidate of a run that a bound ended, where that is wanted and there is one; else the error."""
-    bound = next((note.message for note in context.trace.notes if note.kind == "stopped"), None)
-    if not isinstance(error, RunError) or isinstance(error, DeadlineRunError):
-        bound = bound or str(error)
+    bounds = (BudgetError, DeadlineError, DeadlineRunError)
+    bound = context.refused or (error if isinstance(error, bounds) else None)
     found = best_so_far(graph, context) if context.partial and bound else ()
     if not found:
-        raise error
-    return Result(found[0].message, found, context.trace, bound, context.waiting.seconds)
+        raise bound or error
+    return Result(found[0].message, found, context.trace, str(bound), context.waiting.seconds)
 
 
 def _late(deadline: float | None, trace: Trace) -> RunError:
@@ -197,7 +197,9 @@ class _Run:
         except NodeError as error:
             return error
         except ArchonError as error:
-            return NodeError(node.id, str(error))
+            failed = NodeError(node.id, str(error))
+            failed.causes = (error,)
+            return failed
         except Exception as error:  # a third party's layer may raise anything; its bug fails its node, with its name
             failed = NodeError(node.id, f"layer {node.name!r} raised {type(error).__name__}: {error}")
             failed.__cause__ = error

@@ -35,7 +35,7 @@ def test_without_partial_the_refusal_is_an_error() -> None:
 
 
 def test_with_nothing_drawn_the_refusal_is_an_error() -> None:
-    with pytest.raises(RunError, match="budget"):
+    with pytest.raises(BudgetError, match="calls"):
         go(Generator("m", samples=2) >> Vote(), table(m={}), budget=Budget(calls=0), partial=True)
 
 

@@ -68,7 +68,7 @@ class OpenAIClient:
         """See `archon.protocols.Client.complete`."""
         began = time.perf_counter()
         async with self._post(request, self._body(request)) as response:
-            raw = self._json(await self._read(response), request)
+            raw = self._json(await self.read(response), request)
         return read_completion(raw, self._spec.id, self._price, time.perf_counter() - began, str(self._where))
 
     async def stream(self, request: Request) -> AsyncIterator[Chunk]:
@@ -100,18 +100,51 @@ class OpenAIClient:
             body["seed"] = request.seed & 0x7FFFFFFF  # not every upstream takes 63 bits
         return body
 
+    @property
+    def options(self) -> OpenAIOptions:
+        """The model's options."""
+        return self._options
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The model's row."""
+        return self._spec
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port of the endpoint."""
+        return self._url.host or "", self._url.port or 443
+
+    def failure(self, status: int, headers: Mapping[str, str], said: bytes) -> ClientError:
+        """What an answer that is not 200 means; its text holds no secret."""
+        return from_status(self._where, status, headers, said)
+
+    def broken(self, what: str) -> RetryableError:
+        """The error for an answer that is not what it should be."""
+        return RetryableError(f"{self._where}: {what}")
+
     @asynccontextmanager
     async def _post(self, request: Request, body: Mapping[str, Any]) -> AsyncIterator[aiohttp.ClientResponse]:
         """The response to a POST whose status is 200; everything else is an error of ours."""
         data = json.dumps(body, separators=(",", ":"), default=dict).encode()
+        async with self.forward(data) as response:
+            if response.status != 200:
+                said = await response.content.read(65536)
+                raise from_status(self._where, response.status, response.headers, said, request.messages)
+            yield response
+
+    @asynccontextmanager
+    async def forward(self, data: bytes) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The upstream's own response to a body that is sent as it is, whatever its status.
+
+        Raises:
+            ClientError: the upstream could not be reached, or the connection broke.
+        """
         try:
             session = await self._pool()
             async with session.post(
                 self._url, data=data, headers=self._headers, proxy=self._proxy, allow_redirects=False
             ) as response:
-                if response.status != 200:
-                    said = await response.content.read(65536)
-                    raise from_status(self._where, response.status, response.headers, said, request.messages)
                 yield response
         except aiohttp.ClientConnectorCertificateError as error:
             raise ClientError(f"{self._where}: its TLS certificate is not trusted", billed=False) from error
@@ -121,7 +154,8 @@ class OpenAIClient:
         except (aiohttp.ClientError, ConnectionError) as error:
             raise RetryableError(f"{self._where}: the connection broke ({type(error).__name__})") from error
 
-    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
+    async def read(self, response: aiohttp.ClientResponse) -> bytes:
+        """The whole body. Raises ClientError where it is larger than any answer."""
         pieces, size = [], 0
         async for piece in response.content.iter_any():
             pieces.append(piece)

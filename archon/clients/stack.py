@@ -94,6 +94,10 @@ class ClientStack:
         """The bare transport that all clients of the model share (to look at, as tests do)."""
         return self._model(model).transport
 
+    def limiter(self, model: str) -> Limiter | None:
+        """What paces all calls of the model; None = it has no limits."""
+        return self._model(model).limiter
+
     def price(self, model: str) -> Price | None:
         """The model's price, from its row or the published table; None = unknown."""
         return self._model(model).price

@@ -23,6 +23,7 @@ from archon.errors import (
     DeadlineError,
     DeadlineRunError,
     NodeError,
+    RequestError,
     RunError,
 )
 from archon.proxy.quota import LedgerError, QuotaError
@@ -134,9 +135,11 @@ def _upstream(message: str, causes: list[ClientError]) -> ApiError:
         return ApiError(400, message, code="context_length_exceeded")
     statuses = {_status(cause) for cause in causes}
     waits = [cause.retry_after for cause in causes if cause.retry_after is not None]
-    if len(statuses) == 1 and (status := statuses.pop()) in _STATUSES:
+    if len(statuses) == 1 and statuses <= _STATUSES:
+        (status,) = statuses
         return ApiError(status, message, code=_CODES.get(status), retry_after=max(waits, default=None))
-    return ApiError(502, message, code="upstream_error", retry_after=max(waits, default=None))
+    status = 503 if statuses and statuses <= {503, 529} else 502
+    return ApiError(status, message, code="upstream_error", retry_after=max(waits, default=None))
 
 
 _CODES = {401: "upstream_refused_key", 403: "upstream_refused_key", 429: "rate_limit_exceeded"}
@@ -147,4 +150,4 @@ def _status(error: ClientError) -> int:
         return error.status
     if isinstance(error, AuthError):
         return 401
-    return 400 if error.billed is False and type(error).__name__ == "RequestError" else 502
+    return 400 if isinstance(error, RequestError) else 502

@@ -47,14 +47,18 @@ CHAT: Mapping[str, Field] = MappingProxyType(
         "presence_penalty": Field("answer", "refused where a model that writes the answer runs locally"),
         "reasoning_effort": Field("answer", "refused where a model that writes the answer is not behind an API"),
         "verbosity": Field("answer", "refused where a model that writes the answer is not behind an API"),
-        "response_format": Field("answer", "and checked on the final answer: one that breaks it is an error, not an answer"),
+        "response_format": Field(
+            "answer", "and checked on the final answer: one that breaks it is an error, not an answer"
+        ),
         "logprobs": Field("answer", "refused unless the last node writes the answer and its model gives them"),
         "top_logprobs": Field("answer", "needs `logprobs`"),
         "tools": Field("every", "refused where one of their models cannot call tools"),
         "tool_choice": Field("every", "needs `tools`"),
         "parallel_tool_calls": Field("answer", "sent where `tools` are given, harmless without"),
         "n": Field("run", "so many runs, each with draws of its own; `max_usd` and `max_calls` bound all of them"),
-        "seed": Field("run", "seed of every draw; models that take no seed ignore it; without it every request has its own"),
+        "seed": Field(
+            "run", "seed of every draw; models that take no seed ignore it; without it every request has its own"
+        ),
         "archon": Field("run", "bounds (`max_usd`, `max_seconds`, `max_calls`) and `progress`"),
         "stream": Field("transport"),
         "stream_options": Field("transport", "`include_usage`, `include_obfuscation` (nothing is added)"),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from archon.errors import ArchonError
+from archon.errors import ArchonError, BudgetError
 
 
-class QuotaError(ArchonError):
+class QuotaError(BudgetError):
     """A key has no room for a request. Nothing was called, nothing is charged. HTTP status 429.
 
     Attributes:

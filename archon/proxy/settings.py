@@ -18,6 +18,8 @@ class Settings:
     """Folder of the call cache; None = no cache."""
     store: str | None = None
     """SQLite path or postgresql:// URL of keys and ledger; None = open to all who can reach it, nothing written down."""
+    host: str = "127.0.0.1"
+    """Bound to; anywhere but on loopback a key is needed."""
     max_body_bytes: int = 20 * 2**20
     max_messages: int = 2000
     max_n: int = 16

@@ -1,0 +1,89 @@
+"""POST /v1/chat/completions: a plain model is passed through, an architecture is run."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from archon.executor import Result
+from archon.proxy import feasible, passthrough
+from archon.proxy.architectures import Served
+from archon.proxy.ask import Ask, from_chat, refusals
+from archon.proxy.fields import CHAT
+from archon.proxy.http import Call, Present
+from archon.proxy.render import Chunks, completion
+from archon.proxy.runs import Job, perform, prepare
+from archon.proxy.schema import ChatBody, read
+from archon.proxy.streaming import Events, stream
+from archon.trace import NodeRecord
+from archon.types import Chunk
+
+_REFUSED = refusals(CHAT)
+
+
+async def chat(call: Call) -> None:
+    """One chat completion."""
+    raw = call.json()
+    served = call.services.catalogue[raw.get("model")]
+    call.named(served.id)
+    if served.transport is not None and "archon" not in raw:
+        await passthrough.forward(call, served, raw)
+        return
+    ask = from_chat(read(ChatBody, raw, _REFUSED))
+    feasible.check(ask, served, call.services.catalogue.stack, call.services.settings)
+    await (streamed if ask.stream else whole)(call, prepare(call, served, ask))
+
+
+async def whole(call: Call, job: Job) -> None:
+    """The answer in one piece."""
+    with Present(call.receive):
+        results = await perform(call, job)
+        body = json.dumps(completion(job, results), ensure_ascii=False).encode("utf-8", "replace")
+        await call.answer(body, facts(call, job))
+
+
+async def streamed(call: Call, job: Job) -> None:
+    """The answer as it comes."""
+    chunks = Chunks(job)
+    seen: set[int] = set()
+
+    async def work(events: Events) -> None:
+        def piece(index: int, chunk: Chunk) -> None:
+            for event in chunks.piece(index, chunk):
+                if index not in seen:
+                    seen.add(index)
+                    call.first_token()
+                events.put(event)
+
+        def progress(index: int, record: NodeRecord) -> None:
+            events.put(chunks.progress(index, told(record)))
+
+        results = await perform(call, job, piece, progress if job.ask.archon.progress else None)
+        for index, result in enumerate(results):
+            for event in chunks.rest(index, result, index in seen):
+                events.put(event)
+        events.put(chunks.last())
+        events.put(b"[DONE]")
+
+    await stream(call, work, [(b"x-archon-trace-id", job.trace_id.encode())])
+
+
+def told(record: NodeRecord) -> dict[str, Any]:
+    """What a progress event says of a node."""
+    state = "started" if record.ended is None else "failed" if record.error else "ended"
+    return {"node": record.id, "layer": record.layer, "state": state, "candidates": len(record.candidates)}
+
+
+def facts(call: Call, job: Job) -> list[tuple[bytes, bytes]]:
+    """The headers that say what an answer took."""
+    cost = job.spend.cost_usd
+    return [
+        (b"x-archon-cost-usd", b"unknown" if cost is None else f"{cost:.6f}".encode()),
+        (b"x-archon-calls", str(job.list_usage.calls).encode()),
+        (b"x-archon-cache-hits", str(job.cache_hits).encode()),
+        (b"x-archon-trace-id", job.trace_id.encode()),
+        (b"x-archon-overhead-ms", call.overhead_ms.encode()),
+    ]
+
+
+__all__ = ["Ask", "Result", "Served", "chat", "facts", "told"]

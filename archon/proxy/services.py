@@ -1,0 +1,140 @@
+"""Everything of one app, on one value: nothing of a server is a module's."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from archon.amounts import micro_usd
+from archon.errors import ArchonError
+from archon.proxy.architectures import Catalogue
+from archon.proxy.http import Call
+from archon.proxy.keys import KeyStore
+from archon.proxy.ledger import Ledger
+from archon.proxy.metrics import Metrics
+from archon.proxy.runs import Job, report
+from archon.proxy.settings import Settings
+from archon.proxy.telemetry import Tracing
+from archon.proxy.traces import TraceStore
+from archon.proxy.unmetered import Unmetered
+from archon.trace import Trace
+from archon.types import Usage
+
+logger = logging.getLogger("archon.proxy")
+
+
+@dataclass(slots=True)
+class Services:
+    """What the routes of one app share."""
+
+    settings: Settings
+    catalogue: Catalogue
+    metrics: Metrics
+    ledger: Ledger | Unmetered
+    keys: KeyStore | None = None
+    open_to_all: bool = True
+    traces: TraceStore | None = None
+    tracing: Tracing = field(default_factory=Tracing)
+    retired: list[Catalogue] = field(default_factory=list)
+
+    def swap(self, fresh: Catalogue) -> None:
+        """Serves another catalogue from the next request on."""
+        self.retired.append(self.catalogue)
+        self.catalogue = fresh
+
+    async def sweep(self, force: bool = False) -> None:
+        """Closes catalogues that no request uses any more."""
+        for old in [each for each in self.retired if force or each.idle]:
+            self.retired.remove(old)
+            await old.stack.aclose()
+
+    async def aclose(self) -> None:
+        """Writes what is outstanding and closes everything."""
+        await self.sweep(force=True)
+        await self.catalogue.stack.aclose()
+        await self.ledger.aclose()
+        if self.traces is not None:
+            await self.traces.aclose()
+        self.tracing.close()
+        if self.keys is not None:
+            self.keys.close()
+
+    def unexpected(self, call: Call, error: BaseException) -> None:
+        """Logs what is no answer to a request but a fault of this program."""
+        if not isinstance(error, ArchonError):
+            logger.error("request %s: %s", call.id, type(error).__name__, exc_info=error)
+
+    def observe_call(self, call: Call, model: str, usage: Usage, spent: int) -> None:
+        """Metrics and log of one passed-through call."""
+        metrics = self.metrics
+        metrics.tokens(model, usage.prompt_tokens, usage.completion_tokens)
+        metrics.spend(model, spent)
+        metrics.calls(model, "ok")
+        metrics.overhead(model, max(0.0, time.perf_counter() - call.began - call.waited))
+        call.say(calls=1, prompt_tokens=usage.prompt_tokens, completion_tokens=usage.completion_tokens, micro_usd=spent)
+
+    def observe(self, call: Call, job: Job, error: BaseException | None) -> None:
+        """Metrics, log, trace and spans of the runs of one request, however they ended."""
+        for trace in job.traces:
+            self._count(job.served.id, trace)
+        usage, cost = job.spend, job.spend.cost_usd
+        call.say(
+            trace_id=job.trace_id,
+            calls=job.list_usage.calls,
+            cache_hits=job.cache_hits,
+            prompt_tokens=usage.prompt_tokens,
+            completion_tokens=usage.completion_tokens,
+            micro_usd=None if cost is None else micro_usd(cost),
+            stream=job.ask.stream,
+            stopped=job.stopped,
+        )
+        self.metrics.overhead(call.model, max(0.0, time.perf_counter() - call.began - call.waited))
+        name = type(error).__name__ if error else None
+        for trace in job.traces if self.tracing.on else ():
+            told = {"archon.trace_id": job.trace_id, "archon.request_id": call.id}
+            self.tracing.run(job.served.id, trace, began=job.began, attributes=told, error=name)
+        if self.traces is not None:
+            key = call.key.id if call.key else None
+            self.traces.save(job.trace_id, key, *_kept(job, error, self.settings.trace_text))
+
+    def _count(self, architecture: str, trace: Trace) -> None:
+        for made in trace.calls:
+            outcome = "error" if made.error else "cached" if made.cached else "ok"
+            self.metrics.calls(made.model, outcome)
+            if not made.cached:
+                self.metrics.tokens(made.model, made.usage.prompt_tokens, made.usage.completion_tokens)
+                self.metrics.spend(made.model, micro_usd(made.usage.cost_usd or 0.0))
+        for record in trace.nodes.values():
+            if record.ended is not None:
+                self.metrics.node(architecture, record.layer, record.ended - record.started)
+
+
+def _kept(job: Job, error: BaseException | None, text: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A request's summary and its whole trace, as the trace store keeps them."""
+    told = report(job)
+    nodes = told.pop("nodes")
+    question = next((each.text for each in reversed(job.ask.messages) if each.role == "user"), "") if text else ""
+    summary = {
+        **told,
+        "seconds": round(time.time() - job.began, 3),
+        "question": question[:200],
+        "error": None if error is None else str(error)[:500],
+    }
+    runs = [_bare(trace.to_dict()) if not text else trace.to_dict() for trace in job.traces]
+    answers = [{"candidate": each.candidates[0].id, "text": each.text if text else ""} for each in job.results]
+    system = job.served.graph.architecture.to_dict()
+    graph = [{"id": each.id, "layer": each.name, "inputs": list(each.inputs)} for each in job.served.graph.nodes]
+    whole = {"architecture": system, "graph": graph, "usage": nodes, "runs": runs, "answers": answers}
+    return summary, whole
+
+
+_WORDS = ("text", "critique", "reasoning", "tests", "message", "data")
+
+
+def _bare(value: Any) -> Any:
+    """A trace without anything a model or a user wrote."""
+    if isinstance(value, dict):
+        return {key: _bare(item) for key, item in value.items() if key not in _WORDS}
+    return [_bare(item) for item in value] if isinstance(value, list) else value
