@@ -48,7 +48,7 @@ ALLOWED: dict[str, set[str]] = {
     "archon.extract": _VALUES | {"archon.numerals", "archon.latex"},
     "archon.numerals": set(),
     "archon.latex": {"archon.numerals"},
-    "archon.sandbox": _VALUES,
+    "archon.sandbox": _VALUES | {"archon.sandbox"},
     "archon.prompts": _VALUES | {"archon.quoting", "archon.parsing"},
     "archon.quoting": _VALUES,
     "archon.parsing": _VALUES,

@@ -23,15 +23,15 @@ from archon.sandbox.limits import Limits
 Name = Literal["bubblewrap", "landlock", "unsafe"]
 BOX = "/box"
 """Where `inside/` lies within bubblewrap."""
-_HERE = Path(__file__).parent
+INSIDE = Path(__file__).parent / "inside"
 _MAIN = "import sys; sys.path.insert(0, {!r}); from inside.worker import main; main()"
 _SYSTEM = ("/lib", "/lib32", "/lib64", "/usr/lib", "/usr/lib32", "/usr/lib64", "/etc/ld.so.cache")
 _USERS = range(59_000, 60_000)
 # Imported ahead where a worker without privileges could not read them any more (Python in root's own home).
-_COMMON = """abc array ast asyncio base64 binascii bisect calendar cmath collections collections.abc contextlib copy
-datetime decimal difflib enum fractions functools hashlib heapq inspect io itertools json keyword locale math numbers
-operator pprint queue random re secrets statistics string struct sys textwrap threading time timeit traceback types
-typing encodings.idna encodings.ascii encodings.latin_1 encodings.utf_16 encodings.hex_codec unicodedata unittest urllib.parse uuid warnings weakref zlib ctypes dataclasses""".split()
+_COMMON = (
+    "abc array bisect calendar cmath collections copy dataclasses datetime decimal enum fractions functools hashlib "
+    "heapq itertools json math numbers operator random re statistics string struct textwrap time typing unicodedata"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,21 +49,21 @@ class Backend:
 
     def command(self, limits: Limits, slot: int) -> list[str]:
         """The command of a worker; `slot` is a number no other living worker of this process has."""
-        inside = BOX if self.name == "bubblewrap" else str(_HERE)
+        inside = BOX if self.name == "bubblewrap" else str(INSIDE.parent)
         python = [interpreter(), "-S", "-s", "-P", "-B", "-X", "utf8", "-W", "ignore", "-c", _MAIN.format(inside)]
         return [*self._wrapper(), *python, json.dumps(self._settings(limits, slot))]
 
     def _settings(self, limits: Limits, slot: int) -> dict[str, Any]:
         user = _USERS[(os.getpid() * 37 + slot) % len(_USERS)] if self.drops_user else None
         own_user = self.drops_user or self.user_namespace
-        landlock = [str(_HERE / "inside"), *python_files(), *filter(os.path.exists, _SYSTEM), "/dev/urandom"]
+        landlock = [str(INSIDE), *python_files(), *filter(os.path.exists, _SYSTEM), "/dev/urandom"]
         hidden = self.name != "bubblewrap" and user is not None and not _open_to_all(Path(python_files()[0]))
         return {
             "uid": user,
             "strict": self.name != "unsafe",
             "readable": landlock if self.name == "landlock" else None,
             "limits": limits.resources(own_user=own_user),
-            "preload": _COMMON if hidden else [],
+            "preload": _COMMON.split() if hidden else [],
         }
 
     def _wrapper(self) -> list[str]:
@@ -80,7 +80,7 @@ class Backend:
             found += ["--perms", "0755", "--dir", folder]
         for path in dict.fromkeys(shown):
             found += ["--ro-bind", path, path]
-        found += ["--ro-bind", str(_HERE / "inside"), f"{BOX}/inside"]
+        found += ["--ro-bind", str(INSIDE), f"{BOX}/inside"]
         for device in ("/dev/null", "/dev/urandom"):
             found += ["--dev-bind", device, device]
         return [*found, "--remount-ro", "/", "--chdir", "/home", "--"]

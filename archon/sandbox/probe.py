@@ -61,8 +61,8 @@ def probe(backend: Backend, limits: Limits = Limits()) -> Finding:
     finally:
         if worker:
             worker.kill()
-    if report.load_error or not report.finished:
-        return Finding(backend, {}, f"the probe did not come to its end: {report.load_error or report.results[-1:]}")
+    if len(report.results) < len(tests):
+        return Finding(backend, {}, f"the probe did not come to its end: {report.load_error or report.results[-1][1]}")
     return Finding(backend, {name: passed for name, (passed, _) in zip(GUARANTEES, report.results, strict=True)})
 
 

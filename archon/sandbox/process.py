@@ -28,14 +28,12 @@ class SandboxError(ArchonError):
 
 @dataclass(slots=True)
 class Report:
-    """What a run told of its tests, in order, as far as it came."""
+    """What a run told of its tests, in order. Where the program was lost, the test that lost it is the last."""
 
     results: list[tuple[bool, str]] = field(default_factory=list)
     """Passed or not, and what was wrong."""
-    finished: bool = False
-    """Whether it came to the end; else the program was lost, or the time over, at the test after the last result."""
     load_error: str | None = None
-    """Why the program could not be loaded."""
+    """Why the program could not be loaded; then there are no results."""
 
 
 class Worker:
@@ -70,8 +68,9 @@ class Worker:
         job = {"nonce": nonce, "program": program, "tests": list(tests), "names": list(names)}
         deadline = time.monotonic() + self._limits.wall_seconds
         report = Report()
-        if self._sent(_framed(job | {"test_seconds": self._limits.test_seconds}), deadline):
-            self._listen(report, nonce, deadline)
+        sent = self._sent(_framed(job | {"test_seconds": self._limits.test_seconds}), deadline)
+        if not (sent and self._listen(report, nonce, deadline)) and len(report.results) < len(tests):
+            report.results.append((False, "no result: time or memory was over, or the run crashed"))
         return report
 
     def kill(self) -> None:
@@ -115,14 +114,15 @@ class Worker:
                 return False
         return True
 
-    def _listen(self, report: Report, nonce: str, deadline: float) -> None:
-        """Fills the report with the events that carry the nonce, until the last one."""
+    def _listen(self, report: Report, nonce: str, deadline: float) -> bool:
+        """Fills the report with the events that carry the nonce; whether the last one came."""
         seen = 0
         while seen < _MOST_REPORTED and (line := self._line(deadline)) is not None:
             seen += len(line)
             mark, _, text = line.decode(errors="replace").partition(" ")
             if mark == nonce and _noted(json.loads(text), report):
-                return
+                return True
+        return False
 
     def _line(self, deadline: float) -> bytes | None:
         """The next line; None at the end, or when the time is over."""
@@ -149,7 +149,5 @@ def _noted(event: dict[str, Any], report: Report) -> bool:
     if event["event"] == "test":
         report.results.append((event["passed"], event["said"]))
         return False
-    report.finished = event["event"] == "done"
-    if event["event"] == "not loaded":
-        report.load_error = event["said"]
+    report.load_error = event.get("said")
     return True

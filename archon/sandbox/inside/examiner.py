@@ -41,7 +41,7 @@ def examine(job: Mapping[str, Any], program: int, report: int) -> None:
         passed, lost, said = _outcome(test, remotes, job["test_seconds"])
         tell(event="test", number=number, passed=passed, said=said)
         if lost:
-            return
+            break
     tell(event="done")
 
 

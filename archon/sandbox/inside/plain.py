@@ -8,8 +8,6 @@ travels as its items and arrives as an iterator.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from decimal import Decimal
-from fractions import Fraction
 from itertools import islice
 from typing import Any
 
@@ -48,7 +46,7 @@ def _tagged(value: Any) -> dict[str, Any]:
         return {"complex": [value.real, value.imag]}
     if isinstance(value, range):
         return {"range": [wire(part) for part in (value.start, value.stop, value.step)]}
-    if isinstance(value, Decimal | Fraction):
+    if type(value).__name__ in ("Decimal", "Fraction"):
         return {type(value).__name__: str(value)}
     if isinstance(value, Iterator) or type(value).__name__ in ("dict_keys", "dict_values", "dict_items"):
         return {"iterator": [wire(item) for item in islice(value, MOST_ITEMS)]}
@@ -72,6 +70,18 @@ def _items(content: Any) -> list[Any]:
     return [value_of(item) for item in content]
 
 
+def _decimal(content: Any) -> Any:
+    from decimal import Decimal  # here, because a worker's start must be quick
+
+    return Decimal(content)
+
+
+def _fraction(content: Any) -> Any:
+    from fractions import Fraction
+
+    return Fraction(content)
+
+
 _BUILDERS: dict[str, Callable[[Any], Any]] = {
     "int": lambda content: int(content, 16),
     "dict": lambda content: {value_of(key): value_of(item) for key, item in content},
@@ -81,7 +91,7 @@ _BUILDERS: dict[str, Callable[[Any], Any]] = {
     "bytes": bytes.fromhex,
     "complex": lambda content: complex(*content),
     "range": lambda content: range(*_items(content)),
-    "Decimal": Decimal,
-    "Fraction": Fraction,
+    "Decimal": _decimal,
+    "Fraction": _fraction,
     "iterator": lambda content: iter(_items(content)),
 }

@@ -6,12 +6,13 @@ output. The program's process holds neither: it has one socket, and /dev/null in
 
 from __future__ import annotations
 
+import _socket
 import _thread
+import contextlib
 import ctypes
 import importlib
 import json
 import os
-import socket
 import sys
 from typing import Any
 
@@ -41,8 +42,9 @@ def _split(settings: dict[str, Any], report: int) -> tuple[str, int]:
     """Which of the two processes this is, confined, and its end of the socket."""
     libc = ctypes.CDLL(None, use_errno=True)
     for module in settings["preload"]:
-        _imported(module)
-    ours, theirs = (each.detach() for each in socket.socketpair())
+        with contextlib.suppress(ImportError):
+            importlib.import_module(module)
+    ours, theirs = (each.detach() for each in _socket.socketpair())
     null = os.open(os.devnull, os.O_RDWR)
     confine.together(settings, libc)
     child = os.fork()
@@ -56,18 +58,9 @@ def _split(settings: dict[str, Any], report: int) -> tuple[str, int]:
 
 
 def _candidate(program: int) -> None:
-    try:
+    with contextlib.suppress(BaseException):  # the other side is gone, or the program broke this one: nobody to tell
         candidate.serve(program)
-    except BaseException:  # the other side is gone, or the program broke this one: there is nobody to tell
-        pass
     os._exit(0)
-
-
-def _imported(module: str) -> None:
-    try:
-        importlib.import_module(module)
-    except ImportError:
-        pass
 
 
 def _watch() -> None:
