@@ -11,6 +11,7 @@ from __future__ import annotations
 from bisect import insort
 from dataclasses import dataclass, field
 from random import Random
+from typing import ClassVar
 
 from archon.search.build import FAMILY, Assignment, assign
 from archon.search.enumeration import drawn
@@ -27,6 +28,8 @@ RESTART = 0.05
 @dataclass(slots=True)
 class LocalSampler:
     """See the module; the contract is `archon.search.samplers.Sampler`."""
+
+    exhaustive: ClassVar[bool] = False
 
     space: Space
     rng: Random

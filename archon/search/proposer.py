@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import count
 from random import Random
 from typing import Any
 
@@ -19,7 +20,8 @@ from archon.search.samplers import Sampler
 from archon.search.space import Space, Value
 
 TRIES = 100
-"""Proposals of the sampler, and then random draws, before the next way is tried."""
+"""Proposals of the sampler, and then random draws, before the next way is tried. An exhaustive sampler is asked until
+its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ class Proposer:
         return self._from_sampler() or self._from_draws() or self._from_walk()
 
     def _from_sampler(self) -> Proposal | None:
-        for _ in range(TRIES):
+        for _ in count() if self.sampler.exhaustive else range(TRIES):
             proposed = self.sampler.propose()
             if proposed is None:
                 return None

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from random import Random
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from archon.errors import ConfigError, UnknownNameError
 from archon.search.build import FAMILY, Assignment, Picker, assign
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 class Sampler(Protocol):
     """Proposes assignments. A ticket stands for one proposal and is opaque to the caller."""
+
+    exhaustive: ClassVar[bool]
+    """Whether it proposes every assignment once and then none, so that asking on is never in vain."""
 
     def propose(self) -> tuple[Any, Assignment] | None:
         """The next proposal; None when there is none left. It need not be feasible or new."""
@@ -52,6 +55,8 @@ class Sampler(Protocol):
 
 class OptunaSampler:
     """Any sampler of Optuna, driven by ask and tell on a study in memory: the trial log is the truth, not Optuna's."""
+
+    exhaustive: ClassVar[bool] = False
 
     def __init__(self, space: Space, sampler: BaseSampler) -> None:
         import optuna
@@ -83,6 +88,8 @@ class OptunaSampler:
 
 class GridSampler:
     """Every assignment in the order of the space."""
+
+    exhaustive: ClassVar[bool] = True
 
     def __init__(self, space: Space) -> None:
         self._left = assignments(space)

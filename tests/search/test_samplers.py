@@ -90,6 +90,15 @@ def test_a_sampler_that_learns_beats_random_draws(name: str) -> None:
     assert fmean(late(name, seed) for seed in range(3)) > fmean(late("random", seed) for seed in range(3)) + 0.15
 
 
+def test_the_grid_keeps_the_order_of_the_space_however_many_assignments_make_no_system() -> None:
+    drafts = {"layer": "generator", "model": "fake/weak", "params": {"samples": "$samples"}}
+    family = {"name": "vote", "choices": {"samples": [*range(300, 2, -1)]}, "stages": [drafts, {"layer": "vote"}]}
+    many = space(families=[family], limits={"calls": 5, "candidates": 5})  # 295 of 298 are too large
+    proposer = Proposer(many, make_sampler("grid", many, 0), Random(0), {})
+    assert [each.chosen["samples"] for each in proposer.ask(9)] == [5, 4, 3]
+    assert proposer.infeasible >= 295
+
+
 def test_what_is_known_is_told_and_not_proposed() -> None:
     found = space()
     everything = [made.hash for _, made in systems(found)]
