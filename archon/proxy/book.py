@@ -131,8 +131,8 @@ class Book(Protocol):
 def settle(page: Page, outcomes: Iterable[Outcome]) -> None:
     """Enters how calls ended.
 
-    An entry charged at its worst case because its process was taken for dead is corrected when the bill comes after all;
-    any other entry that is closed stays as it is.
+    An entry charged at its worst case because its process was taken for dead is corrected when the bill comes after
+    all; any other entry that is closed stays as it is.
     """
     for outcome in outcomes:
         entry = page.entries.get(outcome.id)

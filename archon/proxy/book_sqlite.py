@@ -1,13 +1,13 @@
 """The ledger's book in a SQLite file, right for several worker processes at once.
 
-Each commit is one write transaction of a fixed number of statements, however many requests it carries; rows go in and out
-as one JSON text, so the interpreter's lock changes hands a few times a commit and not a few times a request.
+Each commit is one write transaction of a fixed number of statements, however many requests it carries; rows go in and
+out as one JSON text, so the interpreter's lock changes hands a few times a commit and not a few times a request.
 
 A process that writes holds a lock on a file of its own beside the database for as long as it lives; the kernel frees it
 however the process ends. Whoever can take the lock of another's file knows that its process is gone.
 
-Closed entries leave the file, so it stays as small as what is under way; those charged at their worst case stay, for the
-operator to see. Written data survives the process (SIGKILL included), not a power failure: `synchronous` is NORMAL.
+Closed entries leave the file, so it stays as small as what is under way; those charged at their worst case stay, for
+the operator to see. Written data survives the process (SIGKILL included), not a power failure: `synchronous` is NORMAL.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Requests that carry one Idempotency-Key run once: the first runs, the others get its answer as it comes.
 
 A flight is known by the caller's key, the Idempotency-Key and the path; another body under the same name is refused
-(409). The work goes on while anybody listens; when the last listener leaves, it is cancelled as a lone request's would be.
-A whole answer below status 400 is kept for `ttl` seconds; a failure is not, so that repeating tries again.
+(409). The work goes on while anybody listens; when the last listener leaves, it is cancelled as a lone request's would
+be. A whole answer below status 400 is kept for `ttl` seconds; a failure is not, so that repeating tries again.
 
     Idempotency(ttl=600).wrap(app)   # inside auth and bounds
 

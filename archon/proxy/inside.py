@@ -1,4 +1,5 @@
-"""What a reader needs to look inside an answer: the graph as a picture, every node's part, the path of the answer that won.
+"""What a reader needs to look inside an answer: the graph as a picture, every node's part, the path of the answer that
+won.
 
 {"name", "hash", "output", "picture", "messages", "nodes", "calls", "notes", "usage", "path"}
 """
@@ -61,8 +62,8 @@ def drawing(architecture: Architecture) -> dict[str, Any]:
 def path(nodes: Sequence[Mapping[str, Any]], edges: Iterable[Mapping[str, Any]], output: str) -> dict[str, Any]:
     """Where the answer that won came from.
 
-    The first candidate of the output node and everything it was made from; the nodes that gave or passed one of these on;
-    the edges they went along.
+    The first candidate of the output node and everything it was made from; the nodes that gave or passed one of these
+    on; the edges they went along.
     """
     known = {candidate["id"]: candidate for node in nodes for candidate in node["candidates"]}
     given = {node["id"]: [candidate["id"] for candidate in node["candidates"]] for node in nodes}

@@ -1,12 +1,12 @@
 """The ledger: what every key may still spend today, held before a call and settled after it.
 
-Integer micro-dollars and tokens. A request reserves its worst case and is refused where the key's day has no room for it;
-when its bill is known it settles for that, and where the bill stays unknown (a cancelled stream, a killed process) it is
-charged its worst case, flagged. `reserve` returns once the reservation is on file, so a process that is killed in the
-next instant has lost nothing.
+Integer micro-dollars and tokens. A request reserves its worst case and is refused where the key's day has no room for
+it; when its bill is known it settles for that, and where the bill stays unknown (a cancelled stream, a killed process)
+it is charged its worst case, flagged. `reserve` returns once the reservation is on file, so a process that is killed in
+the next instant has lost nothing.
 
-The file is written by one thread that gathers what has come in meanwhile (group commit): the event loop never waits for it,
-and a hundred requests share one transaction.
+The file is written by one thread that gathers what has come in meanwhile (group commit): the event loop never waits for
+it, and a hundred requests share one transaction.
 
     hold = await ledger.reserve(key.id, key, 1_200, 900, request_id)
     try:
@@ -169,7 +169,7 @@ def open_ledger(url: str) -> Ledger:
 
 
 def totals_of(url: str, day: str) -> Mapping[str, Total]:
-    """Every key's day, by key id ("" = no key); empty where nothing was written down yet. For people, not for servers."""
+    """Every key's day, by key id ("" = no key); empty where nothing was written down yet."""
     book = open_book(url)
     try:
         return book.day(day)

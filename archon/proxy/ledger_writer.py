@@ -1,6 +1,7 @@
 """The ledger's thread: gathers claims and outcomes, writes them in one transaction, answers the event loop.
 
-A claim wakes the thread at once. Outcomes wait for the next claim or a fiftieth of a second, since nobody waits for them.
+A claim wakes the thread at once. Outcomes wait for the next claim or a fiftieth of a second, since nobody waits for
+them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """One JSON line a request, without content: who asked for what, what it took, how it ended.
 
-Routes add what they know to `scope["archon.log"]` (model, trace_id, calls, micro_usd, tokens …). Only names in `FIELDS` are
-written, so no prompt, answer, header or key can get into a line by mistake.
+Routes add what they know to `scope["archon.log"]` (model, trace_id, calls, micro_usd, tokens …). Only names in `FIELDS`
+are written, so no prompt, answer, header or key can get into a line by mistake.
 """
 
 from __future__ import annotations
@@ -25,6 +25,12 @@ FIELDS = (
 """What a route may say of a request."""
 CONTENT = ("messages", "answer")
 """Written only where asked for."""
+
+ROUTES = frozenset({
+    "/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/models", "/health", "/ready", "/metrics", "/docs",
+    "/openapi.json", "/ui", "/ui/api/models", "/ui/api/traces",
+})  # fmt: skip
+FOLDERS = ("/v1/models/", "/ui/api/traces/", "/ui/static/")
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
 access = logging.getLogger("archon.proxy.access")
@@ -64,7 +70,7 @@ class AccessLogMiddleware:
             nonlocal status
             if event["type"] == "http.response.start":
                 status = event["status"]
-                event["headers"] = [*event.get("headers", ()), (b"x-request-id", request_id.encode())]
+                _named(event, request_id)
             await send(event)
 
         try:
@@ -90,9 +96,11 @@ class AccessLogMiddleware:
 
 
 def route_of(scope: Scope) -> str:
-    """The route's template, so that what a client makes up is neither a label nor in a log; "other" where none matched."""
-    route = scope.get("route")
-    return str(getattr(route, "path", "other"))
+    """The route's template: what a client makes up gets into no label and no log. "other" where there is none."""
+    path = str(scope["path"])
+    if path in ROUTES:
+        return path
+    return next((prefix + "{id}" for prefix in FOLDERS if path.startswith(prefix)), "other")
 
 
 def configure(level: str = "info", stream: TextIO | None = None) -> None:
@@ -121,6 +129,13 @@ class JsonLines(logging.Formatter):
             line["error"] = record.exc_info[0].__name__
             line["where"] = self.formatException(record.exc_info).splitlines()[1:-1]
         return json.dumps(line, ensure_ascii=False, default=str)
+
+
+def _named(event: Event, request_id: str) -> None:
+    """Puts the request's id among the headers, once."""
+    headers = list(event.get("headers", ()))
+    if not any(name == b"x-request-id" for name, _ in headers):
+        event["headers"] = [*headers, (b"x-request-id", request_id.encode())]
 
 
 def _request_id(scope: Scope) -> str:

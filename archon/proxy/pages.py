@@ -1,12 +1,13 @@
-"""The page at /ui and the data it reads. The page itself is public and holds nothing; its data is behind the caller's key.
+"""The page at /ui and the data it reads. The page itself is public and holds nothing; its data is behind the caller's
+key.
 
     GET /ui                      the page; /ui/static/NAME its parts
     GET /ui/api/models           what is served, with each architecture's picture
     GET /ui/api/traces           the caller's past requests
     GET /ui/api/traces/{id}      one of them, whole
 
-No outside asset, no inline script or style: the Content-Security-Policy forbids both, so that text which a model wrote could
-not run even if it were once taken for markup.
+No outside asset, no inline script or style: the Content-Security-Policy forbids both, so that text which a model wrote
+could not run even if it were once taken for markup.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Requests per minute as a token bucket, in the form of the generic cell rate algorithm (ITU-T I.371, annex A).
 
-A bucket holds one minute's worth of requests and refills evenly, so a key may send its whole minute at once and then one
-request every 60/N seconds. The state is one integer a key, the theoretical arrival time, which the ledger keeps in its
-file and changes in the same transaction as the reservation: right for any number of worker processes.
+A bucket holds one minute's worth of requests and refills evenly, so a key may send its whole minute at once and then
+one request every 60/N seconds. The state is one integer a key, the theoretical arrival time, which the ledger keeps in
+its file and changes in the same transaction as the reservation: right for any number of worker processes.
 """
 
 from __future__ import annotations

@@ -19,8 +19,8 @@ def install(reload: Callable[[], str]) -> Callable[[], None]:
     """Calls `reload` at every SIGHUP, off the event loop, one at a time; returns what takes the handler away again.
 
     Args:
-        reload: reads everything, then swaps it in at once, and says in a few words what is served now. Where it raises, it
-            must have changed nothing.
+        reload: reads everything, then swaps it in at once, and says in a few words what is served now. Where it raises,
+            it must have changed nothing.
     """
     loop = asyncio.get_running_loop()
     turn = asyncio.Lock()

@@ -12,7 +12,7 @@ HEADER_SECONDS = 10.0
 
 
 def timed_protocol(seconds: float = HEADER_SECONDS) -> type[asyncio.Protocol]:
-    """uvicorn's HTTP protocol, closing a connection whose request has not begun `seconds` after its first byte was due."""
+    """uvicorn's HTTP protocol, closing a connection whose headers are not there `seconds` after they were due."""
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
     class TimedProtocol(HttpToolsProtocol):

@@ -4,8 +4,9 @@
       invoke_agent LAYER   (one node)
         chat MODEL         (one upstream call)
 
-Off unless configured (OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_EXPORTER_OTLP_TRACES_ENDPOINT); the SDK is imported only then.
-Spans hold no prompt and no answer. Names of the conventions, version 1.41 (status: Development), stand in this file alone.
+Off unless configured (OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_EXPORTER_OTLP_TRACES_ENDPOINT); the SDK is imported only
+then. Spans hold no prompt and no answer. Names of the conventions, version 1.41 (status: Development), stand in this
+file alone.
 """
 
 from __future__ import annotations

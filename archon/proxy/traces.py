@@ -1,7 +1,7 @@
 """What past requests did, for the page that looks inside an answer. Each belongs to the key that made it.
 
-Kept in a SQLite file for `max_age` seconds and the newest `max_count` of each key. Written by a thread, so a request never
-waits for it; when more wait than the queue holds, the newest are dropped and counted.
+Kept in a SQLite file for `max_age` seconds and the newest `max_count` of each key. Written by a thread, so a request
+never waits for it; when more wait than the queue holds, the newest are dropped and counted.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from archon.errors import ConfigError
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS traces (
-    trace_id TEXT PRIMARY KEY, key_id TEXT NOT NULL, at REAL NOT NULL, summary TEXT NOT NULL, trace TEXT NOT NULL
+    trace_id TEXT NOT NULL, key_id TEXT NOT NULL, at REAL NOT NULL, summary TEXT NOT NULL, trace TEXT NOT NULL,
+    UNIQUE (key_id, trace_id)
 );
 CREATE INDEX IF NOT EXISTS traces_by_key ON traces (key_id, at);
 CREATE INDEX IF NOT EXISTS traces_by_age ON traces (at);
@@ -144,7 +145,7 @@ class TraceStore:
         if len(text) > LARGEST:
             text = json.dumps({"omitted": f"this trace of {len(text):,} bytes is larger than is kept"})
         with db:
-            db.execute("INSERT OR IGNORE INTO traces VALUES (?, ?, ?, ?, ?)", (trace_id, key_id, at, summary, text))
+            db.execute("INSERT OR REPLACE INTO traces VALUES (?, ?, ?, ?, ?)", (trace_id, key_id, at, summary, text))
 
     def _prune(self, db: sqlite3.Connection) -> None:
         with db:
