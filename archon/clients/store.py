@@ -36,6 +36,9 @@ _SCHEMA = """
 create table if not exists answers (key text primary key, record text not null, created real not null);
 create table if not exists meta (name text primary key, value blob not null);
 """
+_OWNERS = "create table if not exists owners (name text primary key, answers integer not null)"
+"""Apart from the schema: files of the first form lack it."""
+_COUNT = "insert into owners values (?, ?) on conflict (name) do update set answers = answers + excluded.answers"
 
 
 class CacheStore:
@@ -43,13 +46,15 @@ class CacheStore:
 
     Args:
         path: the database; it and its folder are made where they are missing.
+        owner: who makes the calls kept through this object; several may share the file.
 
     Raises:
         ConfigError: the file is not such a database, is damaged, locked, or may not be written.
     """
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, owner: str = "") -> None:
         self.path = Path(path)
+        self.owner = owner
         self.problem: str | None = None
         """Why the cache does not work at present; None = it does."""
         try:
@@ -78,6 +83,11 @@ class CacheStore:
 
     def __len__(self) -> int:
         return int(self._reader.execute("select count(*) from answers").fetchone()[0])
+
+    def made(self) -> int:
+        """Answers that `owner` was the first to keep, over all its processes."""
+        row = self._reader.execute("select answers from owners where name = ?", (self.owner,)).fetchone()
+        return int(row[0]) if row else 0
 
     async def aclose(self) -> None:
         """Commits what waits and closes the file. Idempotent."""
@@ -109,6 +119,7 @@ class CacheStore:
                 connection.execute("pragma journal_mode = wal")
             if version == 0:
                 connection.executescript(f"begin immediate; {_SCHEMA} pragma user_version = {_VERSION}; commit;")
+            connection.execute(_OWNERS)
             fresh = ("quoting secret", quoting_secret())
             connection.execute("insert or ignore into meta values (?, ?)", fresh)
             return bytes(connection.execute("select value from meta where name = ?", fresh[:1]).fetchone()[0])
@@ -192,7 +203,8 @@ class _Writer:
         try:
             connection.execute("begin immediate")
             rows = [(item.key, item.record, now) for item in batch]
-            connection.executemany("insert or ignore into answers values (?, ?, ?)", rows)
+            new = connection.executemany("insert or ignore into answers values (?, ?, ?)", rows).rowcount
+            connection.execute(_COUNT, (self.store.owner, new))
             connection.execute("commit")
         except sqlite3.Error:
             if connection.in_transaction:

@@ -69,10 +69,9 @@ class Session:
         return found
 
     def calls_made(self) -> int:
-        """Answers received since the study began, over all its sessions. Those lost in a kill are not among them."""
-        begun = self.study.mark("begun", cache_entries=len(self.cache))
-        stored = len(self.cache) - int(begun["cache_entries"])
-        return max(stored, sum(each.evaluation.spend.calls for each in self.study.order))
+        """Answers received since the study began, over all its sessions. Those lost in a kill are not among them, nor
+        those that another search put into a cache both share."""
+        return max(self.cache.made(), sum(each.evaluation.spend.calls for each in self.study.order))
 
     async def _made(
         self, split: Split, architecture: Architecture, name: str, chosen: Mapping[str, Any]

@@ -50,7 +50,7 @@ class SearchSettings:
     concurrency: int = 32
     """Questions under way at once."""
     deadline: float | None = None
-    """Seconds a question may take."""
+    """Seconds a question may take; one that takes longer scores 0, so the machine's speed then plays a part."""
     cache: Path | None = None
     """The call cache; None = `cache.sqlite` in `out`."""
     resume: bool = False
@@ -76,14 +76,21 @@ class SearchSettings:
 
     @property
     def identity(self) -> dict[str, str]:
-        """Hashes and values of all that decides the result; a study is resumed only under the same ones."""
+        """Hashes and values of all that decides which systems are tried and what they score; a study is resumed only
+        under the same ones."""
         chosen = {
             "space": stable_hash(self.space.model_dump(mode="json")),
             "benchmark": self.benchmark.fingerprint(),
             "models": stable_hash(self.table.to_list()),
         }
-        plain = ("trials", "max_calls", "max_usd", "seed", "sampler", "batch", "finalists", "cost_weight", "tolerance")
+        plain = ("seed", "sampler", "batch", "cost_weight", "deadline")
         return chosen | {name: str(getattr(self, name)) for name in plain}
+
+    @property
+    def extent(self) -> dict[str, str]:
+        """How far the search goes and what is then chosen; may change on resume until confirming has begun."""
+        plain = ("trials", "max_calls", "max_usd", "finalists", "tolerance")
+        return {name: str(getattr(self, name)) for name in plain}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """The study on disk: `trials.jsonl`, one line a measurement, appended and synced the moment it is done.
 
 The log is the truth: a resumed search walks the same way and finds its measurements here in place of making them. The
-first line holds the settings; a later session under different ones is refused. A line torn by a kill is cut off.
+first line holds the settings; a later session under different ones is refused, but for a search that is to go further
+(more trials, a larger budget) and whose confirmation has not begun. A line torn by a kill is cut off.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,7 +21,7 @@ from archon.errors import ConfigError
 from archon.evals.evaluation import Evaluation, Outcome
 from archon.types import Score, Split, Usage
 
-VERSION = 1
+VERSION = 2
 LOG = "trials.jsonl"
 
 
@@ -116,14 +118,17 @@ class Study:
 
     Args:
         out: the folder.
-        identity: what decides the result (`SearchSettings.identity`).
+        identity: what decides the measurements (`SearchSettings.identity`).
+        extent: how far it goes (`SearchSettings.extent`).
         resume: whether a study found there is continued.
 
     Raises:
         ConfigError: the folder holds a study and `resume` is off, or one with other settings, or is in use.
     """
 
-    def __init__(self, out: Path, identity: Mapping[str, str], *, resume: bool) -> None:
+    def __init__(
+        self, out: Path, identity: Mapping[str, str], extent: Mapping[str, str] | None = None, *, resume: bool
+    ) -> None:
         self.out = out
         self._path = out / LOG
         try:
@@ -139,9 +144,15 @@ class Study:
         try:
             self._read(resume)
             self._check(identity)
+            self._extend(dict(extent or {}))
         except BaseException:
             self.close()
             raise
+
+    @property
+    def id(self) -> str:
+        """Names the study among those that share a cache."""
+        return str(self.events["settings"]["id"])
 
     def find(self, split: Split, architecture_hash: str) -> Measurement | None:
         """What is known of an architecture on a split."""
@@ -200,16 +211,21 @@ class Study:
 
     def _take(self, row: dict[str, Any]) -> None:
         if "event" in row:
-            self.events[row.pop("event")] = row
+            self._happened(row.pop("event"), row)
         else:
             self._remember(Measurement.from_dict(row))
+
+    def _happened(self, event: str, facts: dict[str, Any]) -> None:
+        self.events[event] = facts
+        if event == "extent":
+            self.events.pop("search_ended", None)
 
     def _remember(self, measurement: Measurement) -> None:
         self.measured[measurement.split, measurement.hash] = measurement
         self.order.append(measurement)
 
     def _check(self, identity: Mapping[str, str]) -> None:
-        known = self.mark("settings", version=VERSION, identity=dict(identity))
+        known = self.mark("settings", version=VERSION, id=secrets.token_hex(8), identity=dict(identity))
         if known["version"] != VERSION:
             raise ConfigError(f"{self.out}: made by another version (format {known['version']}); name another folder")
         changed = [name for name, value in identity.items() if known["identity"].get(name) != value]
@@ -218,6 +234,23 @@ class Study:
                 f"{self.out}: cannot resume, these settings differ from the study's: {', '.join(changed)}; "
                 "give the same ones, or name another folder"
             )
+
+    def _extend(self, extent: dict[str, str]) -> None:
+        """Takes a new extent on; the search, if it had ended, goes on."""
+        known = self.events.get("extent", extent)
+        changed = [name for name, value in extent.items() if known.get(name) != value]
+        if changed and any(each.split != "search" for each in self.order):
+            raise ConfigError(
+                f"{self.out}: cannot resume with other {', '.join(changed)}: the winner is being confirmed, and a "
+                "second look at those questions would flatter it; name another folder (--cache with this one's "
+                "cache.sqlite repeats no call)"
+            )
+        made = sum(each.phase == "search" for each in self.order)
+        if int(extent.get("trials", made)) < made:
+            raise ConfigError(f"{self.out}: cannot resume with {extent['trials']} trials: {made} were made already")
+        if changed or "extent" not in self.events:
+            self._append({"event": "extent", **extent})
+            self._happened("extent", extent)
 
     def _append(self, row: Mapping[str, Any]) -> None:
         line = json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"

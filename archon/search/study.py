@@ -42,9 +42,9 @@ async def search(settings: SearchSettings, progress: ProgressListener = lambda _
     from archon.search.output import write_results
 
     _check(settings)
-    study = Study(settings.out, settings.identity, resume=settings.resume)
+    study = Study(settings.out, settings.identity, settings.extent, resume=settings.resume)
     try:
-        cache = CacheStore(settings.cache or settings.out / "cache.sqlite")
+        cache = CacheStore(settings.cache or settings.out / "cache.sqlite", study.id)
         async with ClientStack(settings.table, cache=cache) as stack:
             _open_models(settings, stack)
             session = Session(settings, study, stack, cache, progress, _executor(settings, stack))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -29,6 +30,28 @@ async def test_what_was_put_is_there_in_the_next_process_and_the_first_stays(tmp
     assert (again.get("k"), again.get("other"), len(again)) == ("one", None, 1)
     assert again.secret == store.secret
     await again.aclose()
+
+
+async def test_each_owner_of_a_shared_file_counts_what_it_was_the_first_to_keep(tmp_path: Path) -> None:
+    one, other = (CacheStore(tmp_path / "c.sqlite", owner) for owner in ("one", "other"))
+    await asyncio.gather(*(one.put(key, "x") for key in "abc"))
+    await asyncio.gather(*(other.put(key, "x") for key in "cd"))
+    await one.put("e", "x")
+    again = CacheStore(tmp_path / "c.sqlite", "one")
+    assert (one.made(), other.made(), again.made(), len(again)) == (4, 1, 4, 5)
+    for store in (one, other, again):
+        await store.aclose()
+
+
+async def test_a_file_of_the_first_form_gains_the_owners_table(tmp_path: Path) -> None:
+    path = tmp_path / "c.sqlite"
+    await CacheStore(path).aclose()
+    with contextlib.closing(sqlite3.connect(path)) as old:
+        old.execute("drop table owners")
+    store = CacheStore(path, "one")
+    await store.put("k", "x")
+    assert store.made() == 1
+    await store.aclose()
 
 
 async def test_answers_that_wait_together_are_committed_together(

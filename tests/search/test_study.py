@@ -138,11 +138,69 @@ def test_a_study_is_not_overwritten_nor_resumed_under_other_settings(tmp_path: P
     searched(settings(tmp_path))
     with pytest.raises(ConfigError, match="--resume"):
         searched(settings(tmp_path))
-    for changed in ({"seed": 4}, {"sampler": "random"}, {"benchmark": sums(25)}, {"trials": 9}, {"max_calls": 5}):
+    for changed in (
+        {"seed": 4},
+        {"sampler": "random"},
+        {"benchmark": sums(25)},
+        {"deadline": 9.0},
+        {"trials": 9},
+        {"max_calls": 5},
+        {"finalists": 3},
+    ):
         with pytest.raises(ConfigError, match=f"cannot resume.*{next(iter(changed))}"):
             searched(settings(tmp_path, resume=True, **changed))
     with pytest.raises(ConfigError, match="models"):
         searched(settings(tmp_path, resume=True, space=space(models=rows(price={"prompt": 3, "completion": 4}))))
+
+
+def cut(out: Path, first: str) -> None:
+    """Takes back everything from the first line that holds `first`."""
+    text = (out / LOG).read_text(encoding="utf-8").splitlines(keepends=True)
+    end = next(index for index, line in enumerate(text) if first in line)
+    (out / LOG).write_text("".join(text[:end]), encoding="utf-8")
+
+
+def test_trials_may_be_raised_on_resume_until_the_winner_is_being_confirmed(tmp_path: Path) -> None:
+    few = {"benchmark": sums(8, 8, 8)}
+    searched(settings(tmp_path / "grown", trials=3, **few))
+    cut(tmp_path / "grown", '"split":"selection"')
+    with pytest.raises(ConfigError, match="2 trials: 3 were made already"):
+        searched(settings(tmp_path / "grown", trials=2, resume=True, **few))
+    grown = searched(settings(tmp_path / "grown", trials=6, finalists=3, resume=True, **few))
+    whole = searched(settings(tmp_path / "whole", trials=6, finalists=3, **few))
+    assert trials(tmp_path / "grown") == trials(tmp_path / "whole")
+    assert grown.summary["winner"] == whole.summary["winner"]
+    again = searched(settings(tmp_path / "grown", trials=6, finalists=3, resume=True, **few))
+    assert again.summary == grown.summary
+
+
+def test_a_budget_that_ended_a_search_may_be_raised_on_resume(tmp_path: Path) -> None:
+    few = {"benchmark": sums(8, 8, 8), "trials": 6}
+    searched(settings(tmp_path / "grown", max_calls=120, **few))
+    assert len(trials(tmp_path / "grown")) < 6
+    cut(tmp_path / "grown", '"split":"selection"')
+    grown = searched(settings(tmp_path / "grown", max_calls=5000, resume=True, **few))
+    whole = searched(settings(tmp_path / "whole", max_calls=5000, **few))
+    assert trials(tmp_path / "grown") == trials(tmp_path / "whole")
+    assert grown.summary["winner"] == whole.summary["winner"]
+
+
+def test_what_another_search_puts_into_a_shared_cache_is_not_counted(tmp_path: Path) -> None:
+    few = {"benchmark": sums(8, 8, 8), "trials": 4, "max_calls": 400}
+    whole = searched(settings(tmp_path / "whole", **few))
+    shared = tmp_path / "shared.sqlite"
+    searched(settings(tmp_path / "cut", cache=shared, **few))
+    cut(tmp_path / "cut", '"phase":"search"')
+
+    async def other() -> None:
+        store = CacheStore(shared, "another search")
+        await asyncio.gather(*(store.put(f"key {number}", "{}") for number in range(500)))
+        await store.aclose()
+
+    asyncio.run(other())
+    resumed = searched(settings(tmp_path / "cut", cache=shared, resume=True, **few))
+    assert trials(tmp_path / "cut") == trials(tmp_path / "whole")
+    assert resumed.summary["winner"] == whole.summary["winner"]
 
 
 def test_two_searches_do_not_share_a_folder(tmp_path: Path) -> None:
@@ -205,7 +263,7 @@ def test_a_missing_price_or_key_of_any_model_is_told_before_the_first_call(tmp_p
     keyless = {"id": "fake/good", "client": "openai", "endpoint": "http://127.0.0.1:9/v1", "key_env": "NO_SUCH_KEY"}
     with pytest.raises(ConfigError, match="NO_SUCH_KEY"):
         searched(settings(tmp_path, space=space(models=[weak, fair, keyless])))
-    assert [row.get("event") for row in log(tmp_path)] == ["settings"]
+    assert [row.get("event") for row in log(tmp_path)] == ["settings", "extent"]
 
 
 def test_a_folder_whose_search_never_measured_anything_is_free(tmp_path: Path) -> None:
