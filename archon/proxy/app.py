@@ -23,7 +23,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from archon import __version__
-from archon.proxy import openapi, reload, routes_models
+from archon.proxy import openapi, pages, reload, routes_models
 from archon.proxy.architectures import load
 from archon.proxy.auth import KeyMiddleware, opening
 from archon.proxy.bounds import BoundsMiddleware
@@ -35,6 +35,8 @@ from archon.proxy.ledger import open_ledger
 from archon.proxy.logs import AccessLogMiddleware
 from archon.proxy.metrics import Metrics
 from archon.proxy.routes_chat import chat
+from archon.proxy.routes_completions import complete
+from archon.proxy.routes_responses import respond
 from archon.proxy.services import Services
 from archon.proxy.settings import Settings
 from archon.proxy.telemetry import Tracing
@@ -108,6 +110,8 @@ def _app(services: Services) -> FastAPI:
     for path, handler in _posts():
         app.router.routes.insert(0, Route(path, Endpoint(services, path, handler), methods=["POST"]))
     routes_models.add(app, services)
+    if services.traces is not None and settings.docs:
+        pages.install(app, services.traces, lambda: _shown(services))
     openapi.install(app)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _unexpected)
@@ -120,7 +124,15 @@ def _app(services: Services) -> FastAPI:
 
 
 def _posts() -> list[tuple[str, Handler]]:
-    return [("/v1/chat/completions", chat)]
+    return [("/v1/responses", respond), ("/v1/completions", complete), ("/v1/chat/completions", chat)]
+
+
+def _shown(services: Services) -> list[pages.Shown]:
+    """What the page offers to try."""
+    return [
+        pages.Shown(served.id, served.graph.architecture if served.plain is None else None)
+        for served in services.catalogue
+    ]
 
 
 @asynccontextmanager

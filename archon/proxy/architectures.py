@@ -1,7 +1,7 @@
 """What a server serves: architectures from files and the plain models of their tables, one client stack for all.
 
-A catalogue never changes. Reloading makes another one and puts it in the place of the first, which goes on until the last
-request that uses it has ended.
+A catalogue never changes. Reloading makes another one and puts it in the place of the first, which goes on until the
+last request that uses it has ended.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The little of HTTP that the hot routes need, straight on ASGI: read a body, answer, notice that the client has gone."""
+"""The little of HTTP that the POST routes need, straight on ASGI: read a body, answer, notice that the client left."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Headers = Iterable[tuple[bytes, bytes]]
 
 _JSON = (b"content-type", b"application/json")
 _PATIENCE = 0.05
-"""Seconds before anybody watches whether the client has gone: most answers are there sooner, and a watcher costs a task."""
+"""Seconds before anybody watches whether the client has gone: most answers come sooner, and a watcher is a task."""
 
 
 class ClientGone(Exception):

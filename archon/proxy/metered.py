@@ -18,10 +18,10 @@ from archon.clients.stack import FORCED_MAX_TOKENS, ClientStack
 from archon.clients.wrapper import Wrapper, closed
 from archon.errors import BudgetError, ClientError, RequestError
 from archon.models import ModelSpec
-from archon.proxy.unmetered import FreeHold, Unmetered
 from archon.protocols import Client, PromptPack
 from archon.proxy.keys import KeyRecord
 from archon.proxy.ledger import Hold, Ledger
+from archon.proxy.unmetered import FreeHold, Unmetered
 from archon.types import Chunk, Completion, Price, Request
 
 

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
-from archon.proxy.schema import ChatBody
+from archon.proxy.schema import ChatBody, CompletionBody, ResponsesBody
 
 _REF = "#/components/schemas/{model}"
 _ERROR: dict[str, Any] = {
@@ -29,6 +29,8 @@ _ERROR: dict[str, Any] = {
 }
 _ROUTES: dict[str, tuple[type[BaseModel], str]] = {
     "/v1/chat/completions": (ChatBody, "A chat completion by an architecture or a plain model"),
+    "/v1/completions": (CompletionBody, "A text completion"),
+    "/v1/responses": (ResponsesBody, "A response; nothing is stored"),
 }
 
 

@@ -1,7 +1,7 @@
 """The short way of a plain model: the request's body goes to its endpoint, the answer's bytes come back as they are.
 
-Of the request only what the model table says is set: the upstream's name for the model, defaults, and a bound on the answer
-where the key has a budget. Of the answer only the usage is read, for the ledger.
+Of the request only what the model table says is set: the upstream's name for the model, defaults, and a bound on the
+answer where the key has a budget. Of the answer only the usage is read, for the ledger.
 """
 
 from __future__ import annotations

@@ -83,14 +83,12 @@ def listed(tokens: Iterable[TokenLogprob]) -> list[dict[str, Any]]:
 class Chunks:
     """The chunks of one streamed chat completion."""
 
+    kind = "chat.completion.chunk"
+
     def __init__(self, job: Job) -> None:
         self._job = job
-        self._frame = {
-            "id": chat_id(job),
-            "object": "chat.completion.chunk",
-            "created": int(time.time()),
-            "model": job.served.id,
-        }
+        name = chat_id(job)
+        self._frame = {"id": name, "object": self.kind, "created": int(time.time()), "model": job.served.id}
         self._begun: set[int] = set()
 
     def piece(self, index: int, chunk: Chunk) -> list[bytes]:
@@ -103,7 +101,11 @@ class Chunks:
         return [*self._role(index), self._event(index, delta, logprobs=found)]
 
     def rest(self, index: int, result: Result, streamed: bool) -> list[bytes]:
-        """The end of an answer: the whole of it where nothing was streamed, then its finish reason."""
+        """The end of an answer: the whole of it where nothing was streamed, then its finish reason.
+
+        Where no usage was asked for, the finish of the last answer carries the breakdown: some clients expect a choice
+        in every chunk.
+        """
         events = self._role(index)
         if not streamed:
             message = result.answer.to_dict()
@@ -113,18 +115,19 @@ class Chunks:
                 delta["tool_calls"] = [{"index": number, **tool} for number, tool in calls]
             events.append(self._event(index, delta, logprobs=logprobs(result.candidates[0])))
         reason = "length" if streamed and result.stopped else finish(result, True)
-        return [*events, self._event(index, {}, reason)]
+        final = index == self._job.ask.n - 1 and not self._job.ask.include_usage
+        return [*events, self._event(index, {}, reason, archon=report(self._job) if final else None)]
 
     def progress(self, index: int, told: Mapping[str, Any]) -> bytes:
         """A node that starts or ends."""
         return self._whole({"choices": [], "archon": {"progress": {"run": index, **told}}})
 
-    def last(self) -> bytes:
-        """What it all took: usage where it was asked for, and the breakdown by node."""
-        body: dict[str, Any] = {"choices": [], "archon": report(self._job)}
-        if self._job.ask.include_usage:
-            body["usage"] = usage(self._job.list_usage)
-        return self._whole(body)
+    def last(self) -> list[bytes]:
+        """What it all took, where that was asked for: usage, and the breakdown by node."""
+        if not self._job.ask.include_usage:
+            return []
+        body = {"choices": [], "usage": usage(self._job.list_usage), "archon": report(self._job)}
+        return [self._whole(body)]
 
     def _role(self, index: int) -> list[bytes]:
         if index in self._begun:
@@ -132,10 +135,43 @@ class Chunks:
         self._begun.add(index)
         return [self._event(index, {"role": "assistant", "content": ""})]
 
-    def _event(self, index: int, delta: Mapping[str, Any], reason: str | None = None, **more: Any) -> bytes:
-        choice = {"index": index, "delta": delta, "logprobs": more.get("logprobs"), "finish_reason": reason}
-        return self._whole({"choices": [choice]})
+    def _event(
+        self,
+        index: int,
+        delta: Mapping[str, Any],
+        reason: str | None = None,
+        *,
+        logprobs: Mapping[str, Any] | None = None,
+        archon: Mapping[str, Any] | None = None,
+    ) -> bytes:
+        choice = {"index": index, **self._content(delta), "logprobs": logprobs, "finish_reason": reason}
+        return self._whole({"choices": [choice], **({"archon": archon} if archon else {})})
+
+    def _content(self, delta: Mapping[str, Any]) -> dict[str, Any]:
+        return {"delta": delta}
 
     def _whole(self, body: Mapping[str, Any]) -> bytes:
         head = {**self._frame, "usage": None} if self._job.ask.include_usage else self._frame
         return json.dumps({**head, **body}, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")
+
+
+class TextChunks(Chunks):
+    """The chunks of one streamed text completion."""
+
+    kind = "text_completion"
+
+    def _role(self, index: int) -> list[bytes]:
+        return []
+
+    def _content(self, delta: Mapping[str, Any]) -> dict[str, Any]:
+        return {"text": delta.get("content") or ""}
+
+
+def text_completion(job: Job, results: Sequence[Result]) -> dict[str, Any]:
+    """A `text_completion`."""
+    whole = completion(job, results)
+    choices = [
+        {"index": index, "text": result.text, "logprobs": None, "finish_reason": finish(result, False)}
+        for index, result in enumerate(results)
+    ]
+    return {**whole, "object": "text_completion", "choices": choices}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from archon.executor import Result
 from archon.proxy import feasible, passthrough
-from archon.proxy.architectures import Served
-from archon.proxy.ask import Ask, from_chat, refusals
+from archon.proxy.ask import from_chat, refusals
 from archon.proxy.fields import CHAT
 from archon.proxy.http import Call, Present
 from archon.proxy.render import Chunks, completion
@@ -31,20 +31,23 @@ async def chat(call: Call) -> None:
         return
     ask = from_chat(read(ChatBody, raw, _REFUSED))
     feasible.check(ask, served, call.services.catalogue.stack, call.services.settings)
-    await (streamed if ask.stream else whole)(call, prepare(call, served, ask))
+    job = prepare(call, served, ask)
+    if ask.stream:
+        await streamed(call, job, Chunks(job))
+    else:
+        await whole(call, job, completion)
 
 
-async def whole(call: Call, job: Job) -> None:
+async def whole(call: Call, job: Job, render: Callable[[Job, Sequence[Result]], dict[str, Any]]) -> None:
     """The answer in one piece."""
     with Present(call.receive):
         results = await perform(call, job)
-        body = json.dumps(completion(job, results), ensure_ascii=False).encode("utf-8", "replace")
+        body = json.dumps(render(job, results), ensure_ascii=False).encode("utf-8", "replace")
         await call.answer(body, facts(call, job))
 
 
-async def streamed(call: Call, job: Job) -> None:
+async def streamed(call: Call, job: Job, chunks: Chunks) -> None:
     """The answer as it comes."""
-    chunks = Chunks(job)
     seen: set[int] = set()
 
     async def work(events: Events) -> None:
@@ -62,7 +65,8 @@ async def streamed(call: Call, job: Job) -> None:
         for index, result in enumerate(results):
             for event in chunks.rest(index, result, index in seen):
                 events.put(event)
-        events.put(chunks.last())
+        for event in chunks.last():
+            events.put(event)
         events.put(b"[DONE]")
 
     await stream(call, work, [(b"x-archon-trace-id", job.trace_id.encode())])
@@ -84,6 +88,3 @@ def facts(call: Call, job: Job) -> list[tuple[bytes, bytes]]:
         (b"x-archon-trace-id", job.trace_id.encode()),
         (b"x-archon-overhead-ms", call.overhead_ms.encode()),
     ]
-
-
-__all__ = ["Ask", "Result", "Served", "chat", "facts", "told"]

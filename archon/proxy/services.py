@@ -11,6 +11,7 @@ from archon.amounts import micro_usd
 from archon.errors import ArchonError
 from archon.proxy.architectures import Catalogue
 from archon.proxy.http import Call
+from archon.proxy.inside import document
 from archon.proxy.keys import KeyStore
 from archon.proxy.ledger import Ledger
 from archon.proxy.metrics import Metrics
@@ -114,27 +115,13 @@ class Services:
 def _kept(job: Job, error: BaseException | None, text: bool) -> tuple[dict[str, Any], dict[str, Any]]:
     """A request's summary and its whole trace, as the trace store keeps them."""
     told = report(job)
-    nodes = told.pop("nodes")
+    del told["nodes"]
     question = next((each.text for each in reversed(job.ask.messages) if each.role == "user"), "") if text else ""
     summary = {
         **told,
         "seconds": round(time.time() - job.began, 3),
         "question": question[:200],
-        "error": None if error is None else str(error)[:500],
+        "error": None if error is None else (str(error)[:500] if text else type(error).__name__),
     }
-    runs = [_bare(trace.to_dict()) if not text else trace.to_dict() for trace in job.traces]
-    answers = [{"candidate": each.candidates[0].id, "text": each.text if text else ""} for each in job.results]
-    system = job.served.graph.architecture.to_dict()
-    graph = [{"id": each.id, "layer": each.name, "inputs": list(each.inputs)} for each in job.served.graph.nodes]
-    whole = {"architecture": system, "graph": graph, "usage": nodes, "runs": runs, "answers": answers}
-    return summary, whole
-
-
-_WORDS = ("text", "critique", "reasoning", "tests", "message", "data")
-
-
-def _bare(value: Any) -> Any:
-    """A trace without anything a model or a user wrote."""
-    if isinstance(value, dict):
-        return {key: _bare(item) for key, item in value.items() if key not in _WORDS}
-    return [_bare(item) for item in value] if isinstance(value, list) else value
+    graph = job.served.graph.architecture
+    return summary, document(graph, job.ask.messages, job.traces, job.results, texts=text)

@@ -17,7 +17,7 @@ class Settings:
     cache: Path | None = None
     """Folder of the call cache; None = no cache."""
     store: str | None = None
-    """SQLite path or postgresql:// URL of keys and ledger; None = open to all who can reach it, nothing written down."""
+    """SQLite path or postgresql:// URL of keys and ledger; None = open to all on loopback, nothing written down."""
     host: str = "127.0.0.1"
     """Bound to; anywhere but on loopback a key is needed."""
     max_body_bytes: int = 20 * 2**20

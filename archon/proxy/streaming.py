@@ -1,7 +1,7 @@
 """Server-sent events as they come: comments while nothing comes, an error as an event once the answer has begun.
 
-Headers go out with the first event or the first comment, whichever is earlier, so that a request that fails at once still
-gets its status.
+Headers go out with the first event or the first comment, whichever is earlier, so that a request that fails at once
+still gets its status.
 """
 
 from __future__ import annotations

@@ -1,0 +1,64 @@
+"""POST /v1/responses: create. Nothing is stored, so a conversation is sent whole every time."""
+
+from __future__ import annotations
+
+import json
+
+from archon.proxy import feasible
+from archon.proxy.ask import from_chat, refusals
+from archon.proxy.fields import RESPONSES
+from archon.proxy.http import Call, Present
+from archon.proxy.responses_input import as_chat
+from archon.proxy.responses_output import ResponseEvents, response
+from archon.proxy.routes_chat import facts, told
+from archon.proxy.runs import Job, perform, prepare
+from archon.proxy.schema import ChatBody, ResponsesBody, read
+from archon.proxy.streaming import Events, stream
+from archon.trace import NodeRecord
+from archon.types import Chunk
+
+_REFUSED = refusals(RESPONSES)
+
+
+async def respond(call: Call) -> None:
+    """One response."""
+    raw = call.json()
+    served = call.services.catalogue[raw.get("model")]
+    call.named(served.id)
+    body = read(ResponsesBody, {key: value for key, value in raw.items() if value not in ([], False, None)}, _REFUSED)
+    ask = from_chat(read(ChatBody, as_chat(body), {}))
+    feasible.check(ask, served, call.services.catalogue.stack, call.services.settings)
+    job = prepare(call, served, ask)
+    if body.stream:
+        await _streamed(call, job, body)
+        return
+    with Present(call.receive):
+        (result,) = await perform(call, job)
+        data = json.dumps(response(job, body, result), ensure_ascii=False).encode("utf-8", "replace")
+        await call.answer(data, facts(call, job))
+
+
+async def _streamed(call: Call, job: Job, body: ResponsesBody) -> None:
+    telling = ResponseEvents(job, body)
+
+    async def work(events: Events) -> None:
+        def piece(_: int, chunk: Chunk) -> None:
+            for name, data in telling.piece(chunk):
+                call.first_token()
+                events.put(data, name)
+
+        def progress(_: int, record: NodeRecord) -> None:
+            name, data = telling.progress(record, told(record))
+            events.put(data, name)
+
+        for name, data in telling.begin():
+            events.put(data, name)
+        (result,) = await perform(call, job, piece, progress if body.archon.progress else None)
+        for name, data in telling.rest(result):
+            events.put(data, name)
+
+    def failed(envelope: bytes) -> tuple[bytes, str | None]:
+        name, data = telling.error(envelope)
+        return data, name
+
+    await stream(call, work, [(b"x-archon-trace-id", job.trace_id.encode())], failed)
