@@ -59,7 +59,7 @@ ALLOWED: dict[str, set[str]] = {
     "archon.evals": _RUN | {"archon.evals", "archon.sandbox", "archon.zoo"},
     "archon.search": _RUN | {"archon.picture", "archon.evals", "archon.search", "archon.clients", *_FILES},
     "archon.proxy": _RUN | {"archon.clients", "archon.proxy", "archon.sandbox", "archon.__version__", *_FILES},
-    "archon.zoo": _VALUES | {"archon.zoo", "archon.extract"},
+    "archon.zoo": _VALUES | {"archon.zoo", "archon.extract", "archon.sandbox"},
     "layers": _VALUES | {"layers"},
     "specdec": {"specdec"},
 }

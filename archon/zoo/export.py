@@ -13,7 +13,6 @@ from archon.zoo import ZooModel
 from archon.zoo.recipes import recipe
 from archon.zoo.vocabulary import CONTEXT, Vocabulary, save
 
-FAMILY = "ledger"
 WEIGHTS = "model.safetensors"
 
 
@@ -34,7 +33,7 @@ def export(name: str, run: Path, folder: Path) -> ZooModel:
     save(Vocabulary.load(run).tokenizer, folder)
     entry = ZooModel(
         name=name,
-        family=FAMILY,
+        family="+".join(recipe(name).families) or "draft",
         parameters=model.num_parameters(),
         context=CONTEXT,
         sha256=digest(folder),

@@ -9,7 +9,7 @@ from archon.zoo.encoding import EOS, encode
 from archon.zoo.ledger import LedgerProblem, draw_problem
 from archon.zoo.minicode import MiniTask, draw_task
 from archon.zoo.recipes import Part, Recipe, Weights
-from archon.zoo.roles import drawn
+from archon.zoo.roles import Example, drawn
 from archon.zoo.vocabulary import CONTEXT, Vocabulary
 
 
@@ -23,18 +23,23 @@ class Lesson:
     """Where the judgement begins that follows the working; the length of `ids` where there is none."""
 
 
-def lesson(vocabulary: Vocabulary, rng: random.Random, role: str, recipe: Recipe, part: Part) -> Lesson:
-    """One lesson of `role` and of a part's difficulty, drawn from the training split; `code ROLE` = of `minicode`."""
+def example(rng: random.Random, role: str, recipe: Recipe, part: Part) -> Example:
+    """One example of `role` and of a part's difficulty, drawn from the training split; `code ROLE` = of `minicode`."""
     family, _, plain = role.rpartition(" ")
     problem: LedgerProblem | MiniTask
     if family == "code":
         problem = draw_task(rng)
     else:
         problem = draw_problem(rng, steps=recipe.problem_steps, largest=part.largest, kinds=dict(recipe.kinds))
-    example = drawn(rng, plain, problem, vary=part.vary, cited=part.cited, marked=part.marked)
-    prompt = encode(vocabulary, example.role, example.parts)
-    answer = [*vocabulary.plain(example.answer), vocabulary.special(EOS)]
-    working = vocabulary.plain(example.answer[: example.judgement])
+    return drawn(rng, plain, problem, vary=part.vary, cited=part.cited, marked=part.marked)
+
+
+def lesson(vocabulary: Vocabulary, rng: random.Random, role: str, recipe: Recipe, part: Part) -> Lesson:
+    """One lesson, as tokens."""
+    made = example(rng, role, recipe, part)
+    prompt = encode(vocabulary, made.role, made.parts)
+    answer = [*vocabulary.plain(made.answer), vocabulary.special(EOS)]
+    working = vocabulary.plain(made.answer[: made.judgement])
     return Lesson([*prompt, *answer], len(prompt), len(prompt) + len(working))
 
 

@@ -82,6 +82,8 @@ class Recipe:
     heads: int = 4
     grown_from: str | None = None
     """The shipped model whose weights it starts from, layers repeated so that the function is the same at first."""
+    teacher: str | None = None
+    """The shipped model whose next tokens it learns to foresee, in place of right answers: a draft's recipe."""
     kinds: Weights = _EVEN
     """Relative weight of each kind of story in the lessons."""
     shares: Weights = _SHARES
@@ -95,6 +97,14 @@ class Recipe:
     def intermediate(self) -> int:
         """Width of the feed-forward block."""
         return 3 * self.hidden
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """The task families of its last part's lessons; none for a draft, which has no skill of its own."""
+        roles = [role for role, _ in self.parts[-1].shares or self.shares] if self.teacher is None else []
+        code = any(role.startswith("code ") for role in roles)
+        words = any(not role.startswith("code ") for role in roles)
+        return (*(("ledger",) if words else ()), *(("minicode",) if code else ()))
 
     @property
     def steps(self) -> int:
@@ -135,6 +145,10 @@ _ALL = (
         parts=(Part(900, 2e-3, 300, vary=True, cited=True, marked=True, emphasis=2.0, shares=_CODE),),
     ),
     Recipe("captain", seed=21, layers=8, grown_from="clerk", parts=(_DRILL, _COMMAND)),
+    Recipe(
+        "captain-draft", seed=22, hidden=64, layers=1, heads=2, teacher="captain",
+        parts=(replace(_COMMAND, steps=1200, peak=8e-3, emphasis=1.0),),
+    ),
 )  # fmt: skip
 RECIPES: Mapping[str, Recipe] = MappingProxyType({recipe.name: recipe for recipe in _ALL})
 

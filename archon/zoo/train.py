@@ -10,13 +10,15 @@ import json
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from archon.zoo.ledger import ledger_problems
-from archon.zoo.lessons import micro_batches, step_lessons
+from archon.zoo.lessons import Lesson, micro_batches, step_lessons
 from archon.zoo.network import batch_loss, causal_attention, lesson_weight, new_model
 from archon.zoo.recipes import Recipe, recipe
 from archon.zoo.vocabulary import Vocabulary, build, save
+
+if TYPE_CHECKING:
+    import torch
 
 _MICRO_TOKENS = 2048
 _PROBE_STEPS = 20
@@ -83,13 +85,13 @@ class Trainer:
         import torch
 
         begun = time.monotonic()
-        lessons = step_lessons(self.vocabulary, self.recipe, self.step)
+        lessons = self._lessons()
         emphasis = self.recipe.part(self.step).emphasis
         taught = sum(lesson_weight(made, emphasis) for made in lessons)
         total = 0.0
         for batch in micro_batches(lessons, _MICRO_TOKENS):
             with torch.autocast("cpu", dtype=torch.bfloat16):
-                loss = batch_loss(self.model, batch, emphasis) / taught
+                loss = self._loss(batch, emphasis) / taught
             torch.autograd.backward(loss)
             total += loss.item()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -100,6 +102,14 @@ class Trainer:
         self.step += 1
         self.seconds += time.monotonic() - begun
         return total
+
+    def _lessons(self) -> list[Lesson]:
+        """The lessons of the next step."""
+        return step_lessons(self.vocabulary, self.recipe, self.step)
+
+    def _loss(self, batch: list[Lesson], emphasis: float) -> "torch.Tensor":
+        """The summed loss of one batch."""
+        return batch_loss(self.model, batch, emphasis)
 
     def log(self, **entry: Any) -> None:
         """Append one line to the log, and show it."""
@@ -126,17 +136,29 @@ class Trainer:
 
 
 def held_out(trainer: Trainer, count: int = 100) -> dict[str, Any]:
-    """Accuracy per role on held-out questions as hard as the last lessons; see `archon.zoo.evaluate.measure`."""
-    from archon.zoo.evaluate import measure
+    """Accuracy per family and role on held-out questions; see `archon.zoo.evaluate.measure`."""
+    from archon.zoo import measures
+    from archon.zoo.evaluate import JUDGED, judge
+    from archon.zoo.families import FAMILIES
     from archon.zoo.generate import Speaker
-    from archon.zoo.measures import sampled
 
-    problems = ledger_problems(
-        trainer.recipe.seed, count, steps=trainer.recipe.problem_steps, largest=trainer.recipe.parts[-1].largest
-    )
     trainer.model.set_attn_implementation("sdpa")
-    speaker = Speaker(trainer.model.eval(), trainer.vocabulary)
-    return measure(speaker, sampled(speaker, problems))
+    speaker, found = Speaker(trainer.model.eval(), trainer.vocabulary), dict[str, Any]()
+    for family in (FAMILIES[name] for name in trainer.recipe.families):
+        problems = family.problems(trainer.recipe.seed, count)
+        pool = measures.sampled(speaker, family, problems, JUDGED)
+        greedy = measures.share(measures.greedy(speaker, family, problems)).value
+        found[family.name] = {"greedy": round(greedy, 3), **judge(speaker, pool)}
+    return found
+
+
+def trainer_of(made_by: Recipe, folder: Path) -> Trainer:
+    """The trainer a recipe asks for: lessons of its own, or a teacher's."""
+    if made_by.teacher is None:
+        return Trainer(made_by, folder)
+    from archon.zoo.distil import Distiller
+
+    return Distiller(made_by, folder)
 
 
 def main() -> None:
@@ -154,10 +176,11 @@ def main() -> None:
     made_by = recipe(options.name)
     if options.steps:
         made_by = made_by.scaled(options.steps)
-    trainer = Trainer(made_by, options.out or Path("build/zoo") / options.name)
+    trainer = trainer_of(made_by, options.out or Path("build/zoo") / options.name)
     trainer.resume()
     trainer.run(minutes=options.minutes)
-    trainer.log(held_out=held_out(trainer))
+    if made_by.teacher is None:
+        trainer.log(held_out=held_out(trainer))
 
 
 if __name__ == "__main__":

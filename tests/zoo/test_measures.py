@@ -7,14 +7,18 @@ import pytest
 
 from archon.zoo import measures
 from archon.zoo.desk import Attempt
-from archon.zoo.evaluate import measure, table, together
+from archon.zoo.evaluate import SAMPLES, measure, table
+from archon.zoo.families import FAMILIES
 from archon.zoo.generate import Prompt, Speaker
+from archon.zoo.judging import calibrated
 from archon.zoo.ledger import LedgerProblem, ledger_problems
 from archon.zoo.ledger_desk import LedgerDesk, answer_of, critique_of, passes
-from archon.zoo.measures import Share
+from archon.zoo.measures import Pool, Share, together
+from archon.zoo.minicode import minicode_tasks
 from archon.zoo.mistakes import wrong_solution
 
 PROBLEMS = ledger_problems(4, 30, split="search")
+LEDGER = FAMILIES["ledger"]
 
 
 class Scripted(Speaker):
@@ -39,7 +43,7 @@ class Scripted(Speaker):
         texts = [text for label, text in labelled if label == "candidate"]
         tests = [text for label, text in labelled if label == "test"]
         good = [answer_of(text) == str(problem.answer) for text in texts]
-        if temperature:
+        if temperature and role == "solve":
             return problem.solution if self.rng.random() < 0.5 else wrong_solution(self.rng, problem.steps)
         self.verified += good if role == "verify" else []
         solution = problem.solution if self.right else wrong_solution(self.rng, problem.steps)
@@ -72,7 +76,7 @@ JUDGED = ("greedy", "fuse", "rank first", "compare", "critique", "verify", "test
 @pytest.mark.parametrize(("right", "value"), [(True, 1.0), (False, 0.0)])
 def test_a_perfect_model_scores_one_and_its_opposite_zero(right: bool, value: float) -> None:
     speaker = Scripted(right=right)
-    found = measure(speaker, measures.sampled(speaker, PROBLEMS))
+    found = measure(speaker, measures.sampled(speaker, LEDGER, PROBLEMS, max(SAMPLES)))
     assert {name: found[name][0] for name in JUDGED} == dict.fromkeys(JUDGED, value)
     # The samples were drawn half right, so neither measure of them can be at an end of the scale.
     assert 0 < found["sampled"][0] < 1
@@ -81,8 +85,8 @@ def test_a_perfect_model_scores_one_and_its_opposite_zero(right: bool, value: fl
 
 def test_the_table_has_a_row_for_every_figure() -> None:
     speaker = Scripted(right=True)
-    found = measure(speaker, measures.sampled(speaker, PROBLEMS))
-    rows = table({"one": found}, len(PROBLEMS)).split("\n")
+    found = measure(speaker, measures.sampled(speaker, LEDGER, PROBLEMS, max(SAMPLES)))
+    rows = table({"one": found}, "percent right").split("\n")
     assert len(rows) == len(found) + 2
     # 30 of 30: Wilson's lower bound is n / (n + z²) = 30 / 33.84 = 0.887.
     assert rows[2] == "| solve, greedy | 100.0% (88.6–100.0) |" or rows[2] == "| solve, greedy | 100.0% (88.7–100.0) |"
@@ -99,11 +103,30 @@ def test_wilson_interval_of_a_known_case() -> None:
 def test_a_vote_takes_the_most_frequent_answer() -> None:
     problem = LedgerProblem("q", ("1 + 1 = 2",), 2, "stock")
     texts = [["answer 2", "answer 3", "answer 2"], ["answer 3", "answer 3", "answer 2"]]
-    assert measures.voted(measures.Pool([problem, problem], texts)) == [True, False]
+    pool = Pool.marked(LEDGER, [problem, problem], texts)
+    assert measures.voted(pool) == [True, False]
+    assert measures.best_of(pool) == [True, True]
+    assert measures.best_of(pool.first(1)) == [True, False]
 
 
 def test_models_vote_together() -> None:
     problem = LedgerProblem("q", ("1 + 1 = 2",), 2, "stock")
-    pools = [measures.Pool([problem], [["answer 2", "answer 3"]]), measures.Pool([problem], [["answer 2"]])]
-    assert "100.0%" in together(pools)
-    assert "0.0%" in together([pools[0], measures.Pool([problem], [["answer 3"]])])
+    one, right, wrong = (
+        Pool.marked(LEDGER, [problem], [texts]) for texts in (["answer 2", "answer 3"], ["answer 2"], ["answer 3"])
+    )
+    assert measures.voted(together([one, right])) == [True]
+    assert measures.voted(together([one, wrong])) == [False]
+
+
+def test_functions_are_marked_by_their_hidden_tests() -> None:
+    first, second = minicode_tasks(5, 2)
+    answers = [(first, first.solution), (first, second.solution), (first, "no code"), (second, second.solution)]
+    assert FAMILIES["minicode"].mark(answers) == [True, False, False, True]
+
+
+def test_a_verifier_that_knows_is_calibrated() -> None:
+    speaker = Scripted(right=True)
+    bins, error = calibrated(speaker, measures.sampled(speaker, LEDGER, PROBLEMS, 4))
+    # It says yes to every right sample and to no wrong one: 0 % right where it is sure of "no", 100 % where of "yes".
+    assert error == 0
+    assert [(level, found.value) for level, found in bins if found.count] == [(0.0, 0.0), (1.0, 1.0)]

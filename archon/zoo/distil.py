@@ -1,0 +1,90 @@
+"""Distillation: a draft model learns to say what its teacher would say next, token by token.
+
+The draft of speculative decoding is as useful as its distribution is near the target's, right answers or not, so the
+loss is the cross entropy against the teacher's own probabilities (Hinton et al. 2015) on the answers of lessons and, in
+every other step, on answers the teacher drew itself: those are the texts that will be drafted for (Zhou et al. 2023,
+DistillSpec, arXiv 2310.08461).
+"""
+
+import json
+import random
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from archon.zoo import path
+from archon.zoo.encoding import EOS, encode
+from archon.zoo.generate import Prompt, Speaker
+from archon.zoo.lessons import Lesson, example, step_lessons
+from archon.zoo.recipes import Recipe
+from archon.zoo.train import Trainer
+
+if TYPE_CHECKING:
+    import torch
+
+_DRAWN = 4500  # answers the teacher draws, one a prompt
+_TEMPERATURES = (0.0, 0.7, 1.0)
+
+
+class Distiller(Trainer):
+    """A `Trainer` whose lessons are the teacher's."""
+
+    def __init__(self, made_by: Recipe, folder: Path, *, drawn: int = _DRAWN) -> None:
+        super().__init__(made_by, folder)
+        if made_by.teacher is None:
+            raise ValueError(f"zoo: the recipe of {made_by.name!r} names no teacher to distil")
+        self.teacher, self._count = Speaker.load(path(made_by.teacher)), drawn
+        self._own = self._teachers_answers()
+
+    def _lessons(self) -> list[Lesson]:
+        if self.step % 2:
+            return step_lessons(self.vocabulary, self.recipe, self.step)
+        rng, chosen, tokens = random.Random(f"distil:{self.recipe.seed}:{self.step}"), list[Lesson](), 0
+        while tokens < self.recipe.step_tokens:
+            chosen.append(rng.choice(self._own))
+            tokens += len(chosen[-1].ids)
+        return sorted(chosen, key=lambda made: len(made.ids))
+
+    def _loss(self, batch: list[Lesson], emphasis: float) -> "torch.Tensor":
+        """Summed cross entropy of the draft against the teacher's probabilities on the answer tokens of one batch."""
+        import torch
+
+        width = max(len(made.ids) for made in batch)
+        ids = torch.tensor([made.ids + [0] * (width - len(made.ids)) for made in batch])
+        taught = torch.tensor([[made.prompt <= i < len(made.ids) for i in range(1, width)] for made in batch])
+        with torch.no_grad():
+            known = self.teacher.model.model(input_ids=ids, use_cache=False).last_hidden_state
+            probabilities = self.teacher.model.lm_head(known[:, :-1][taught]).float().softmax(-1)
+        hidden = self.model.model(input_ids=ids, use_cache=False).last_hidden_state
+        logits = self.model.lm_head(hidden[:, :-1][taught])
+        return torch.nn.functional.cross_entropy(logits.float(), probabilities, reduction="sum")
+
+    def _teachers_answers(self) -> list[Lesson]:
+        """Answers drawn from the teacher on prompts of the training split; kept in a file, for they take minutes."""
+        file = self.folder / "drawn.jsonl"
+        if not file.exists():
+            fresh = file.with_suffix(".new")
+            fresh.write_text("".join(json.dumps(row) + "\n" for row in self._drawn()))
+            fresh.replace(file)
+        rows = (json.loads(line) for line in file.read_text().splitlines())
+        return [Lesson(prompt + answer, len(prompt), len(prompt + answer)) for prompt, answer in rows]
+
+    def _drawn(self) -> list[tuple[list[int], list[int]]]:
+        rng, part = random.Random(f"drawn:{self.recipe.seed}"), self.recipe.parts[0]
+        roles, weights = zip(*(part.shares or self.recipe.shares), strict=True)
+        prompts = [self._prompt(rng, rng.choices(roles, weights)[0]) for _ in range(self._count)]
+        pairs = list[tuple[list[int], list[int]]]()
+        for place, temperature in enumerate(_TEMPERATURES):
+            asked = prompts[place :: len(_TEMPERATURES)]
+            said = self.teacher.say(asked, temperature=temperature, seed=self.recipe.seed)
+            pairs += [
+                (encode(self.vocabulary, *prompt), self._answer(text)) for prompt, text in zip(asked, said, strict=True)
+            ]
+        return [(prompt, answer) for prompt, answer in pairs if len(prompt) + len(answer) <= 1024]
+
+    def _prompt(self, rng: random.Random, role: str) -> Prompt:
+        made = example(rng, role, self.recipe, replace(self.recipe.parts[0], vary=True))
+        return made.role, made.parts
+
+    def _answer(self, text: str) -> list[int]:
+        return [*self.vocabulary.plain(text), self.vocabulary.special(EOS)]

@@ -1,0 +1,40 @@
+"""A draft learns its teacher's next tokens, from lessons and from what the teacher drew."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from archon.zoo.distil import Distiller
+from archon.zoo.recipes import recipe
+
+SMALL = replace(recipe("captain-draft"), teacher="abacus", step_tokens=1024).scaled(30)
+
+
+def test_the_draft_comes_nearer_to_its_teacher(tmp_path: Path) -> None:
+    trainer = Distiller(SMALL, tmp_path, drawn=12)
+    batch = trainer._own[:4]
+    before = trainer._loss(batch, 1.0).item()
+    for _ in range(8):
+        trainer.advance()
+    assert trainer._loss(batch, 1.0).item() < before
+
+
+def test_what_the_teacher_drew_is_kept(tmp_path: Path) -> None:
+    first = Distiller(SMALL, tmp_path, drawn=6)._own
+    written = (tmp_path / "drawn.jsonl").read_bytes()
+    assert Distiller(SMALL, tmp_path, drawn=6)._own == first
+    assert (tmp_path / "drawn.jsonl").read_bytes() == written
+
+
+def test_steps_alternate_between_lessons_and_the_teachers_own_answers(tmp_path: Path) -> None:
+    trainer = Distiller(SMALL, tmp_path, drawn=6)
+    own = [made.ids for made in trainer._own]
+    assert all(made.ids in own for made in trainer._lessons())
+    trainer.step = 1
+    assert not all(made.ids in own for made in trainer._lessons())
+
+
+def test_a_recipe_without_a_teacher_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="names no teacher"):
+        Distiller(replace(SMALL, teacher=None), tmp_path)
