@@ -491,3 +491,15 @@ def test_a_dry_run_calls_nothing_and_bounds_what_a_search_makes(tmp_path: Path) 
     assert expected.questions == found.summary["questions"]
     assert expected.usd is not None
     assert dry_run(settings(tmp_path, space=space(models=rows(price=None)))).unpriced == MODELS
+
+
+def test_a_dry_run_knows_how_short_the_answers_of_the_zoo_and_of_a_bound_are(tmp_path: Path) -> None:
+    def written(**row: Any) -> int:
+        expected = dry_run(settings(tmp_path, space=space(models=rows(**row))))
+        (said,) = (text for text in expected.assumptions if "writes" in text)
+        return int(said.split("writes ")[1].split(",")[0])
+
+    assert written() == 300
+    assert written(max_tokens=20) == 20
+    assert written(pack="zoo") == 31
+    assert written(pack="zoo", max_tokens=64) == 31
