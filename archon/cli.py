@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import json
 import sys
 import warnings
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ import typer
 from typer.exceptions import TyperException
 
 from archon import __version__, cli_keys, cli_search, cli_serve
+from archon.cli_files import JsonFile, write_json
 from archon.errors import ArchonError, ConfigError
 
 if TYPE_CHECKING:
@@ -44,7 +44,6 @@ CacheDir = Annotated[Path | None, typer.Option("--cache", help="Folder of the ca
 Seed = Annotated[int | None, typer.Option("--seed", help="Seed of the draws; default: the file's own.")]
 MaxCalls = Annotated[int | None, typer.Option("--max-calls", min=0, help="Most model calls.")]
 MaxUsd = Annotated[float | None, typer.Option("--max-usd", min=0, help="Most US dollars.")]
-JsonFile = Annotated[Path | None, typer.Option("--json", help="Also write the result to this file.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -93,9 +92,9 @@ def run(
 @app.command("eval")
 def evaluate(
     arch: Arch,
-    benchmark: Annotated[str, typer.Option("--benchmark", help="ledger, gsm8k, math, jsonl, or a dotted path.")],
+    benchmark: Annotated[str, typer.Option("--benchmark", help=cli_search.BENCHMARK_HELP)],
     data: Annotated[Path | None, typer.Option("--data", help="The benchmark's file, where it reads one.")] = None,
-    option: Annotated[list[str] | None, typer.Option("-o", help="Benchmark option key=value; repeatable.")] = None,
+    option: Annotated[list[str] | None, typer.Option("-o", help=cli_search.OPTION_HELP)] = None,
     split: Annotated[str, typer.Option(help="search, selection or held_out.")] = "held_out",
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first questions of the split.")] = None,
     models: ModelsFile = None,
@@ -161,6 +160,18 @@ def layers() -> None:
     _console(stderr=False).print(table("Layers", ("name", "what it does", "parameters"), rows))
 
 
+@app.command("benchmarks")
+def benchmarks() -> None:
+    """List the benchmarks and the options that -o takes."""
+    from archon import registry
+    from archon.console import table
+
+    for name in registry.names("benchmarks"):
+        found = registry.benchmark_class(name)
+        rows = [(key, _default(field), field.description) for key, field in _fields(found).items()]
+        _console(stderr=False).print(table(f"-o for {name}", ("option", "default", "meaning"), rows))
+
+
 @app.command("models")
 def list_models(models: ModelsFile = None) -> None:
     """List the models at hand: the zoo, and the rows of a table."""
@@ -201,15 +212,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     raise SystemExit(code if isinstance(code, int) else 0)
 
 
-def write_json(path: Path, value: object) -> None:
-    """Writes JSON. Raises ConfigError when the file cannot be written."""
-    try:
-        text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
-        path.write_text(text, encoding="utf-8", errors="backslashreplace")  # half a surrogate pair as JSON's \uXXXX
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be written ({error.strerror}); name another file with --json") from None
-
-
 async def _answer(system: Archon, text: str, stream: bool, **options: Any) -> Result:
     if not stream:
         return await system.arun(text, **options)
@@ -238,6 +240,16 @@ def _parameters(name: str) -> str:
 
     given = registry.parameters(name).items()
     return ", ".join(key if default is ... else f"{key}={default!r}" for key, default in given)
+
+
+def _fields(benchmark: Any) -> dict[str, Any]:
+    """Fields of a benchmark's options; none where a third party's does not tell."""
+    options = getattr(benchmark, "options", None)
+    return dict(options.model_fields) if options else {}
+
+
+def _default(field: Any) -> str:
+    return "(needed)" if field.is_required() else f"{field.default}"
 
 
 def _price(spec: Any) -> str:

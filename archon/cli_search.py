@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from archon.cli_files import JsonFile, write_json
 from archon.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -16,12 +18,15 @@ if TYPE_CHECKING:
     from archon.protocols import Benchmark
     from archon.search.settings import Progress, SearchResult, SearchSettings
 
+BENCHMARK_HELP = "ledger, gsm8k, math, jsonl, minicode, several joined by +, or a dotted path; see archon benchmarks."
+OPTION_HELP = "Benchmark option key=value, repeatable; archon benchmarks lists them."
+
 
 def search(
     space: Annotated[str, typer.Argument(help="zoo, archon-paper, self-moa, openai-compatible, skip, or a YAML file.")],
-    benchmark_name: Annotated[str, typer.Option("--benchmark", help="ledger, gsm8k, math, jsonl, or a dotted path.")],
+    benchmark_name: Annotated[str, typer.Option("--benchmark", help=BENCHMARK_HELP)],
     data: Annotated[Path | None, typer.Option("--data", help="The benchmark's file, where it reads one.")] = None,
-    option: Annotated[list[str] | None, typer.Option("-o", help="Benchmark option key=value; repeatable.")] = None,
+    option: Annotated[list[str] | None, typer.Option("-o", help=OPTION_HELP)] = None,
     trials: Annotated[int, typer.Option(min=1, help="Systems of the space to measure.")] = 40,
     max_calls: Annotated[
         int | None, typer.Option(min=1, help="Most calls while searching; cache hits are free.")
@@ -33,6 +38,17 @@ def search(
     ] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same search.")] = 0,
     sampler: Annotated[str, typer.Option(help="tpe, random, gp, nsga2, grid, local.")] = "tpe",
+    batch: Annotated[int, typer.Option(min=1, help="Systems proposed before the first of them is told.")] = 4,
+    finalists: Annotated[int, typer.Option(min=1, help="Best systems that compete on the selection split.")] = 8,
+    cost_weight: Annotated[
+        float, typer.Option(min=0, help="Quality given up for one US dollar a question; 0: cost breaks ties.")
+    ] = 0.0,
+    tolerance: Annotated[
+        float, typer.Option(min=0, help="Take the cheapest finalist within so many standard errors of the best.")
+    ] = 0.0,
+    deadline: Annotated[
+        float | None, typer.Option(min=0.001, help="Seconds a question may take; a later answer scores 0.")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder of the study; default: runs/SPACE-BENCHMARK.")
     ] = None,
@@ -41,7 +57,7 @@ def search(
     models: Annotated[Path | None, typer.Option("--models", help="YAML file with rows of the model table.")] = None,
     cache: Annotated[Path | None, typer.Option("--cache", help="Call cache to share; default: in the folder.")] = None,
     concurrency: Annotated[int, typer.Option(min=1, help="Questions at once.")] = 32,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the result to this file.")] = None,
+    json_file: JsonFile = None,
 ) -> None:
     """Search a space of architectures on a benchmark; end with a verdict, winner.yaml and report.html."""
     from rich.console import Console
@@ -54,7 +70,7 @@ def search(
     settings = SearchSettings(
         space=found,
         benchmark=benchmark(benchmark_name, data, option or []),
-        out=out or Path("runs") / f"{found.name}-{benchmark_name.rpartition(':')[2].lower()}",
+        out=out or Path("runs") / _folder(f"{found.name}-{benchmark_name.rpartition(':')[2].lower()}"),
         models=ModelTable.load(models) if models else ModelTable(),
         trials=trials,
         max_calls=max_calls,
@@ -63,6 +79,11 @@ def search(
         confirm_usd=max_usd if confirm_usd is None else confirm_usd,
         seed=seed,
         sampler=sampler,
+        batch=batch,
+        finalists=finalists,
+        cost_weight=cost_weight,
+        tolerance=tolerance,
+        deadline=deadline,
         concurrency=concurrency,
         cache=cache,
         resume=resume,
@@ -74,8 +95,6 @@ def search(
     result = _searched(settings, console)
     _show_result(result)
     if json_file:
-        from archon.cli import write_json
-
         write_json(json_file, result.summary)
 
 
@@ -91,6 +110,11 @@ def benchmark(name: str, data: Path | None, options: list[str]) -> Benchmark:
         given[key] = _value(value)
     loaded: Benchmark = benchmark_class(name).load(**given)
     return loaded
+
+
+def _folder(name: str) -> str:
+    """A name as one folder: a space's file may call itself "../x"."""
+    return re.sub(r"[^\w.+-]+", "-", name).strip(".-") or "search"
 
 
 def show_space(name: str) -> None:

@@ -132,6 +132,58 @@ def test_layers_and_models_are_listed(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "mine" in capsys.readouterr().out
 
 
+def test_benchmarks_are_listed_with_the_options_that_they_take(capsys: pytest.CaptureFixture[str]) -> None:
+    from archon import registry
+
+    assert call("benchmarks") == 0
+    out = capsys.readouterr().out
+    for name in registry.names("benchmarks"):
+        fields = registry.benchmark_class(name).options.model_fields
+        assert f"-o for {name}" in out
+        assert all(key in out and field.description for key, field in fields.items()), name
+
+
+@pytest.mark.parametrize("command", ["search", "run", "eval"])
+def test_a_result_file_that_cannot_be_written_is_told_before_anything_is_called(
+    command: str, system: Path, questions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = {
+        "search": ["zoo", "--benchmark", "ledger", "--out", tmp_path / "study"],
+        "run": [system, "2+2?"],
+        "eval": [system, "--benchmark", "jsonl", "--data", questions],
+    }
+    for path, why in ((tmp_path / "no" / "r.json", "there is no folder"), (tmp_path, "it is a folder")):
+        assert call(command, *given[command], "--json", path) == 2
+        out = capsys.readouterr()
+        assert out.out == ""
+        assert why in out.err
+        assert out.err.count("\n") == 1
+    assert not (tmp_path / "study").exists()
+
+
+def test_every_setting_of_a_search_that_a_file_does_not_hold_has_a_flag(monkeypatch: pytest.MonkeyPatch) -> None:
+    from archon import cli_search
+
+    seen: list[Any] = []
+    monkeypatch.setattr(cli_search, "_show_estimate", seen.append)
+    flags = ("--cost-weight", 2, "--tolerance", 1, "--finalists", 3, "--batch", 2, "--deadline", 9)
+    assert call("search", "zoo", "--benchmark", "ledger", "--dry-run", *flags) == 0
+    (given,) = seen
+    assert (given.cost_weight, given.tolerance, given.finalists, given.batch, given.deadline) == (2, 1, 3, 2, 9)
+
+
+def test_the_usual_folder_of_a_space_is_one_folder_below_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from archon import cli_search
+
+    seen: list[Any] = []
+    monkeypatch.setattr(cli_search, "_show_estimate", seen.append)
+    path = tmp_path / "s.yaml"
+    vote = {"name": "v", "stages": [{"layer": "generator", "model": "zoo/till"}]}
+    path.write_text(json.dumps({"name": "../../etc/x", "families": [vote]}))
+    assert call("search", path, "--benchmark", "ledger", "--dry-run") == 0
+    assert seen[0].out == Path("runs") / "etc-x-ledger"
+
+
 def test_eval_measures(system: Path, questions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     written = tmp_path / "e.json"
     assert call("eval", system, "--benchmark", "jsonl", "--data", questions, "--limit", 5, "--json", written) == 0

@@ -57,14 +57,16 @@ class QuestionSet:
 class SizeOptions(BaseModel):
     """Options all benchmarks take."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     seed: int = 0
     """Chooses the questions (ledger) or their assignment to splits (files)."""
     search: int | None = Field(default=None, ge=0)
-    """How many questions the search sees; None = the benchmark's own number. The same for the next two."""
+    """How many questions the search sees; None = the benchmark's own number."""
     selection: int | None = Field(default=None, ge=0)
+    """How many questions the finalists compete on; None = the benchmark's own number."""
     held_out: int | None = Field(default=None, ge=0)
+    """How many questions confirm the winner; None = the benchmark's own number."""
     limit: int | None = Field(default=None, ge=1)
     """Upper bound on each of the three."""
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 from archon.errors import ConfigError
 from archon.evals.benchmarks.base import FileOptions, QuestionSet, question_id, read_options
@@ -25,6 +25,8 @@ USUAL: Mapping[Split, int | None] = MappingProxyType({"search": 120, "selection"
 
 class Gsm8k(QuestionSet):
     """The benchmark `gsm8k`."""
+
+    options: ClassVar[type[FileOptions]] = FileOptions
 
     @classmethod
     def load(cls, **options: Any) -> Gsm8k:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from archon.errors import ConfigError
 from archon.evals.benchmarks.base import SPLITS, FileOptions, QuestionSet, question_id, read_options
@@ -30,7 +30,9 @@ class JsonlOptions(FileOptions):
     """Options of `jsonl`."""
 
     question_field: str = "question"
+    """Field that holds the question."""
     answer_field: str = "answer"
+    """Field that holds the reference answer."""
     answers: Answers = "auto"
     """What the answers are, which decides how they are read and compared; auto = number where every reference is one
     number, choice where every one is a letter A–E, else text."""
@@ -38,6 +40,8 @@ class JsonlOptions(FileOptions):
 
 class Jsonl(QuestionSet):
     """The benchmark `jsonl`."""
+
+    options: ClassVar[type[JsonlOptions]] = JsonlOptions
 
     @classmethod
     def load(cls, **options: Any) -> Jsonl:

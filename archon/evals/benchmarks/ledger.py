@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -33,6 +33,8 @@ class LedgerOptions(SizeOptions):
 
 class Ledger(QuestionSet):
     """The benchmark `ledger`."""
+
+    options: ClassVar[type[LedgerOptions]] = LedgerOptions
 
     @classmethod
     def load(cls, **options: Any) -> Ledger:

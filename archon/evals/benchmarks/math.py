@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 from archon.errors import ConfigError
 from archon.evals.benchmarks.base import FileOptions, QuestionSet, question_id, read_options
@@ -35,6 +35,8 @@ class MathOptions(FileOptions):
 
 class Math(QuestionSet):
     """The benchmark `math`."""
+
+    options: ClassVar[type[MathOptions]] = MathOptions
 
     @classmethod
     def load(cls, **options: Any) -> Math:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 from archon.errors import ConfigError
 from archon.evals.benchmarks.base import SPLITS, QuestionSet, SizeOptions, question_id, read_options
@@ -27,6 +27,8 @@ class MinicodeOptions(SizeOptions):
 
 class Minicode(QuestionSet):
     """The benchmark `minicode`."""
+
+    options: ClassVar[type[MinicodeOptions]] = MinicodeOptions
 
     @classmethod
     def load(cls, **options: Any) -> Minicode:
