@@ -27,11 +27,6 @@ INSIDE = Path(__file__).parent / "inside"
 _MAIN = "import sys; sys.path.insert(0, {!r}); from inside.worker import main; main()"
 _SYSTEM = ("/lib", "/lib32", "/lib64", "/usr/lib", "/usr/lib32", "/usr/lib64", "/etc/ld.so.cache")
 _USERS = range(59_000, 60_000)
-# Imported ahead where a worker without privileges could not read them any more (Python in root's own home).
-_COMMON = (
-    "abc array bisect calendar cmath collections copy dataclasses datetime decimal enum fractions functools hashlib "
-    "heapq itertools json math numbers operator random re statistics string struct textwrap time typing unicodedata"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +58,7 @@ class Backend:
             "strict": self.name != "unsafe",
             "readable": landlock if self.name == "landlock" else None,
             "limits": limits.resources(own_user=own_user),
-            "preload": _COMMON.split() if hidden else [],
+            "keeps_reading": hidden,
         }
 
     def _wrapper(self) -> list[str]:

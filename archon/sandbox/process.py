@@ -58,6 +58,11 @@ class Worker:
             raise SandboxError(f"the sandbox ({backend.name}) could not be started: {error}") from error
 
     @property
+    def pid(self) -> int:
+        """Its process group, which holds all its processes."""
+        return self._process.pid
+
+    @property
     def alive(self) -> bool:
         return self._process.poll() is None
 

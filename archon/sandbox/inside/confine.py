@@ -5,22 +5,22 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
+import struct
 import sys
 from collections.abc import Mapping
 from typing import Any
 
 from . import landlock, seccomp
 
-_SET_DEATH_SIGNAL, _SET_DUMPABLE, _SET_NO_NEW_PRIVS = 1, 4, 38
+_SET_DEATH_SIGNAL, _SET_DUMPABLE, _SET_KEEPCAPS, _SET_NO_NEW_PRIVS = 1, 4, 8, 38
+_READ_SEARCH = 1 << 2
 _KILLED = 9
 
 
 def together(settings: Mapping[str, Any], libc: ctypes.CDLL) -> None:
     """What the two processes give up before they part: the user, new privileges, files."""
     if settings["uid"] is not None:
-        os.setgroups([])
-        os.setresgid(*[settings["uid"]] * 3)
-        os.setresuid(*[settings["uid"]] * 3)
+        _become(settings["uid"], libc, keeps_reading=settings["keeps_reading"])
     if sys.platform != "linux":
         return
     libc.prctl(_SET_DUMPABLE, 0, 0, 0, 0)
@@ -41,6 +41,18 @@ def alone(settings: Mapping[str, Any], libc: ctypes.CDLL, *, child: bool) -> Non
     except (OSError, KeyError, AttributeError):
         if settings["strict"]:
             raise
+
+
+def _become(uid: int, libc: ctypes.CDLL, *, keeps_reading: bool) -> None:
+    """Another user, without any capability, or with CAP_DAC_READ_SEARCH alone."""
+    libc.prctl(_SET_KEEPCAPS, int(keeps_reading), 0, 0, 0)
+    os.setgroups([])
+    os.setresgid(uid, uid, uid)
+    os.setresuid(uid, uid, uid)
+    if keeps_reading:
+        header, data = struct.pack("Ii", 0x20080522, 0), struct.pack("6I", _READ_SEARCH, _READ_SEARCH, 0, 0, 0, 0)
+        if libc.capset(header, data):
+            raise OSError(ctypes.get_errno(), "capset refused")
 
 
 def _limit(name: str, most: int, strict: bool) -> None:

@@ -10,7 +10,6 @@ import _socket
 import _thread
 import contextlib
 import ctypes
-import importlib
 import json
 import os
 import sys
@@ -41,9 +40,6 @@ def main() -> None:
 def _split(settings: dict[str, Any], report: int) -> tuple[str, int]:
     """Which of the two processes this is, confined, and its end of the socket."""
     libc = ctypes.CDLL(None, use_errno=True)
-    for module in settings["preload"]:
-        with contextlib.suppress(ImportError):
-            importlib.import_module(module)
     ours, theirs = (each.detach() for each in _socket.socketpair())
     null = os.open(os.devnull, os.O_RDWR)
     confine.together(settings, libc)
