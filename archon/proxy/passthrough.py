@@ -195,7 +195,7 @@ async def _refused(client: OpenAIClient, response: aiohttp.ClientResponse, bill:
         told = json.loads(said).get("error")
     except (ValueError, AttributeError):
         return found
-    if isinstance(told, dict) and found.status == response.status:
+    if isinstance(told, dict) and found.status == response.status < 500:
         found.code = _text(told.get("code")) or found.code
         found.param = _text(told.get("param"))
         found.type = _text(told.get("type")) or found.type

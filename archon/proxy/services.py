@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from archon.amounts import micro_usd
@@ -98,7 +99,9 @@ class Services:
             self.tracing.run(job.served.id, trace, began=job.began, attributes=told, error=name)
         if self.traces is not None:
             key = call.key.id if call.key else None
-            self.traces.save(job.trace_id, key, *_kept(job, error, self.settings.trace_text))
+            text, graph = self.settings.trace_text, job.served.graph.architecture
+            whole = partial(document, graph, job.ask.messages, job.traces, job.results, texts=text)
+            self.traces.save(job.trace_id, key, _summary(job, error, text), whole)
 
     def _count(self, architecture: str, trace: Trace) -> None:
         for made in trace.calls:
@@ -112,16 +115,14 @@ class Services:
                 self.metrics.node(architecture, record.layer, record.ended - record.started)
 
 
-def _kept(job: Job, error: BaseException | None, text: bool) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A request's summary and its whole trace, as the trace store keeps them."""
+def _summary(job: Job, error: BaseException | None, text: bool) -> dict[str, Any]:
+    """What a list of past requests tells of one."""
     told = report(job)
     del told["nodes"]
     question = next((each.text for each in reversed(job.ask.messages) if each.role == "user"), "") if text else ""
-    summary = {
+    return {
         **told,
         "seconds": round(time.time() - job.began, 3),
         "question": question[:200],
         "error": None if error is None else (str(error)[:500] if text else type(error).__name__),
     }
-    graph = job.served.graph.architecture
-    return summary, document(graph, job.ask.messages, job.traces, job.results, texts=text)

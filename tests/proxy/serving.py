@@ -13,6 +13,7 @@ import yaml
 from archon.proxy.app import create_app
 from archon.proxy.services import Services
 from archon.proxy.settings import Settings
+from archon.types import Request
 
 Json = dict[str, Any]
 
@@ -72,7 +73,7 @@ def system(
     architecture = {"name": name, "nodes": list(nodes), "output": nodes[-1]["id"]}
     path = folder / f"{name}.yaml"
     content = {"architecture": architecture, "models": list(models), "extractor": extractor}
-    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
     return path
 
 
@@ -113,3 +114,8 @@ def voted(model: str = "m", samples: int = 3) -> list[Json]:
 def breakdown(nodes: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     """Calls by node, of an answer's `archon` object."""
     return {node["id"]: node["calls"] for node in nodes}
+
+
+def by_seed(request: Request) -> str:
+    """A scripted answer that shows its seed."""
+    return f"seed {request.seed}"
