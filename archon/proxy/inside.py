@@ -1,7 +1,10 @@
-"""What a reader needs to look inside an answer: the graph as a picture, every node's part, the path of the answer that
-won.
+"""What a reader needs to look inside an answer: the graph as a picture, every node's part, the path of the winning
+answer.
 
-{"name", "hash", "output", "picture", "messages", "nodes", "calls", "notes", "usage", "path"}
+`document` is what is kept of a request; `view` draws it, when somebody looks.
+
+    {"architecture", "messages", "runs": [{"answer": {"candidate", "text"}, "usage", "nodes", "calls", "notes"}]}
+    + {"name", "hash", "output", "picture"} and a "path" in every run
 """
 
 from __future__ import annotations
@@ -11,6 +14,8 @@ from dataclasses import asdict
 from typing import Any
 
 from archon.architecture import Architecture
+from archon.errors import ArchonError
+from archon.executor import Result
 from archon.graph import check
 from archon.picture import picture
 from archon.trace import Trace
@@ -21,26 +26,51 @@ _TEXTS = ("text", "critique", "reasoning", "tests")
 
 
 def document(
-    architecture: Architecture, trace: Trace, messages: Sequence[Message], *, texts: bool = True
+    architecture: Architecture,
+    messages: Sequence[Message],
+    traces: Sequence[Trace],
+    results: Sequence[Result] = (),
+    *,
+    texts: bool = True,
 ) -> dict[str, Any]:
-    """A run as plain data for JSON.
+    """The runs of one request as plain data for JSON.
 
     Args:
+        traces: of all runs.
+        results: of the runs, in the same order; fewer or none where they failed.
         texts: without, only figures: no conversation, candidate, critique or model's words.
     """
-    drawn = drawing(architecture)
-    told = trace.to_dict()
-    found = {
+    answers = [*results, *[None] * (len(traces) - len(results))]
+    runs = [_run(trace, result) for trace, result in zip(traces, answers, strict=True)]
+    return {
+        "architecture": architecture.to_dict(),
+        "messages": [message.to_dict() for message in messages] if texts else [],
+        "runs": runs if texts else [without_texts(run) for run in runs],
+    }
+
+
+def view(kept: Mapping[str, Any]) -> dict[str, Any]:
+    """A document with its picture and the path of each run's answer; as it is where it has no graph, or one of layers
+    that are not installed any more."""
+    if "architecture" not in kept:
+        return dict(kept)
+    architecture = Architecture.from_dict(kept["architecture"], "trace")
+    try:
+        drawn = drawing(architecture)
+    except ArchonError as error:
+        return {**kept, "omitted": str(error)}
+    output = architecture.output
+    return {
+        **{name: value for name, value in kept.items() if name != "architecture"},
         "name": architecture.name,
         "hash": architecture.hash,
-        "output": architecture.output,
+        "output": output,
         "picture": drawn,
-        "messages": [message.to_dict() for message in messages],
-        "usage": {node: asdict(usage) for node, usage in trace.usage_by_node().items()},
-        "path": path(told["nodes"], drawn["edges"], architecture.output),
-        **told,
+        "runs": [
+            {**run, "path": path(run["nodes"], drawn["edges"], output, (run["answer"] or {}).get("candidate"))}
+            for run in kept["runs"]
+        ],
     }
-    return found if texts else without_texts(found)
 
 
 def drawing(architecture: Architecture) -> dict[str, Any]:
@@ -59,44 +89,56 @@ def drawing(architecture: Architecture) -> dict[str, Any]:
     }
 
 
-def path(nodes: Sequence[Mapping[str, Any]], edges: Iterable[Mapping[str, Any]], output: str) -> dict[str, Any]:
-    """Where the answer that won came from.
+def path(
+    nodes: Sequence[Mapping[str, Any]], edges: Iterable[Mapping[str, Any]], output: str, winner: str | None
+) -> dict[str, Any]:
+    """Where the answer that won came from: it and every candidate it was made from, the nodes that gave or passed one
+    of these on, the edges they went along.
 
-    The first candidate of the output node and everything it was made from; the nodes that gave or passed one of these
-    on; the edges they went along.
+    Where a run was stopped early, the winner may not have got as far as the output node.
     """
     known = {candidate["id"]: candidate for node in nodes for candidate in node["candidates"]}
-    given = {node["id"]: [candidate["id"] for candidate in node["candidates"]] for node in nodes}
-    first = given.get(output, [])[:1]
-    family = _ancestors(first, known)
+    given = {node["id"]: {candidate["id"] for candidate in node["candidates"]} for node in nodes}
+    family = _ancestors(winner, known)
     sources: dict[str, list[str]] = {}
     for edge in edges:
         sources.setdefault(edge["target"], []).append(edge["source"])
-    reached, waiting = {output}, [output]
+    holders = [node for node, candidates in given.items() if winner in candidates]
+    reached = {output} if output in holders else set(holders)
+    waiting = list(reached)
     while waiting:
         for source in sources.get(waiting.pop(), []):
-            if source not in reached and family.intersection(given.get(source, ())):
+            if source not in reached and family & given.get(source, set()):
                 reached.add(source)
                 waiting.append(source)
     walked = [[source, target] for target in reached for source in sources.get(target, []) if source in reached]
-    return {"answer": first[0] if first else None, "candidates": sorted(family), "nodes": sorted(reached),
-            "edges": sorted(walked)}  # fmt: skip
+    return {"winner": winner, "candidates": sorted(family), "nodes": sorted(reached), "edges": sorted(walked)}
 
 
-def without_texts(found: Mapping[str, Any]) -> dict[str, Any]:
-    """A document's figures alone."""
-    nodes = [{**node, "candidates": [_bare(candidate) for candidate in node["candidates"]]} for node in found["nodes"]]
-    calls = [{**call, "text": ""} for call in found["calls"]]
-    notes = [{**note, "message": "", "data": {}} for note in found["notes"]]
-    return {**found, "messages": [], "nodes": nodes, "calls": calls, "notes": notes}
+def without_texts(run: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's figures alone."""
+    nodes = [{**node, "candidates": [_bare(candidate) for candidate in node["candidates"]]} for node in run["nodes"]]
+    calls = [{**call, "text": ""} for call in run["calls"]]
+    notes = [{**note, "message": "", "data": {}} for note in run["notes"]]
+    answer = run["answer"] and {**run["answer"], "text": ""}
+    return {**run, "answer": answer, "nodes": nodes, "calls": calls, "notes": notes}
+
+
+def _run(trace: Trace, result: Result | None) -> dict[str, Any]:
+    return {
+        "answer": {"candidate": result.candidates[0].id, "text": result.text} if result else None,
+        "usage": {node: asdict(usage) for node, usage in trace.usage_by_node().items()},
+        **trace.to_dict(),
+    }
 
 
 def _bare(candidate: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in candidate.items() if name not in _TEXTS}
 
 
-def _ancestors(first: Iterable[str], known: Mapping[str, Mapping[str, Any]]) -> set[str]:
-    family, waiting = set(first), list(first)
+def _ancestors(winner: str | None, known: Mapping[str, Mapping[str, Any]]) -> set[str]:
+    family = set() if winner is None else {winner}
+    waiting = list(family)
     while waiting:
         for parent in known.get(waiting.pop(), {}).get("parents", ()):
             if parent not in family:

@@ -19,7 +19,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from archon.architecture import Architecture
-from archon.proxy.inside import drawing
+from archon.proxy.inside import drawing, view
 from archon.proxy.traces import TraceStore
 
 if TYPE_CHECKING:
@@ -88,7 +88,8 @@ def install(app: FastAPI, traces: TraceStore, served: Callable[[], Iterable[Show
             message = "there is no such trace among this key's; traces are kept for a limited time"
             error = {"message": message, "type": "invalid_request_error", "param": None, "code": "trace_not_found"}
             return _json({"error": error}, 404)
-        return _json(found)
+        summary = {**found["summary"], "seed": str(found["summary"].get("seed", ""))}  # browsers' numbers end at 2^53
+        return _json({**found, "summary": summary, "trace": view(found["trace"])})
 
     for path, handler in {
         "/ui": page,

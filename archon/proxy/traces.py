@@ -36,7 +36,7 @@ PRUNE = 50
 """Traces written between two looks at the limits."""
 
 logger = logging.getLogger("archon.proxy.traces")
-Row = tuple[str, str, float, str, dict[str, Any]]
+Row = tuple[str, str, float, str, Callable[[], Mapping[str, Any]]]
 
 
 class TraceStore:
@@ -74,8 +74,10 @@ class TraceStore:
         except (OSError, sqlite3.Error) as error:
             raise ConfigError(f"traces {path}: cannot be opened ({error})") from None
 
-    def save(self, trace_id: str, key_id: str | None, summary: Mapping[str, Any], trace: dict[str, Any]) -> None:
-        """Keeps one request; never waits. Neither mapping may be changed afterwards."""
+    def save(
+        self, trace_id: str, key_id: str | None, summary: Mapping[str, Any], trace: Callable[[], Mapping[str, Any]]
+    ) -> None:
+        """Keeps one request; never waits. `trace` is called by the thread that writes."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="archon-traces", daemon=True)
             self._thread.start()
@@ -132,8 +134,8 @@ class TraceStore:
                     written += 1
                     if written % PRUNE == 1:
                         self._prune(db)
-                except (sqlite3.Error, TypeError, ValueError) as error:
-                    logger.error("trace %s could not be kept: %s", row[0], error)
+                except Exception as error:  # a trace is never worth a request, nor the thread
+                    logger.error("trace %s could not be kept: %s", row[0], type(error).__name__)
                     self._dropped()
                 finally:
                     self._queue.task_done()
@@ -141,7 +143,7 @@ class TraceStore:
 
     def _write(self, db: sqlite3.Connection, row: Row) -> None:
         trace_id, key_id, at, summary, trace = row
-        text = json.dumps(trace)
+        text = json.dumps(trace())
         if len(text) > LARGEST:
             text = json.dumps({"omitted": f"this trace of {len(text):,} bytes is larger than is kept"})
         with db:

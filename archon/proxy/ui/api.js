@@ -33,7 +33,7 @@ export async function get(path) {
   return (await checked(await fetch(path, { headers: headers() }))).json();
 }
 
-/** Asks, and tells `on` what comes: text(piece), progress(event), usage(object). Returns the response's headers. */
+/** Asks, and tells `on` what comes: text(piece), progress(node). Returns the response's headers. */
 export async function ask(model, question, on, signal) {
   const body = {
     model,
@@ -58,11 +58,10 @@ function handle(event, on) {
   if (event.data === "[DONE]") return;
   const chunk = JSON.parse(event.data);
   if (chunk.error) throw new ServerError(chunk.error.message, 200);
-  if (event.name && event.name !== "message") return on.progress(chunk);
+  if (chunk.archon?.progress) on.progress(chunk.archon.progress);
   const choice = (chunk.choices ?? [])[0];
   if (choice?.delta?.content) on.text(choice.delta.content);
   if (choice?.delta?.tool_calls) on.text(JSON.stringify(choice.delta.tool_calls));
-  if (chunk.usage) on.usage(chunk.usage);
 }
 
 async function* events(stream) {

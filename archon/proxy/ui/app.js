@@ -20,9 +20,14 @@ async function guarded(work) {
     await work();
   } catch (error) {
     if (error.name === "AbortError") return;
-    if (error instanceof ServerError && error.status === 401) byId("key").focus();
+    if (error instanceof ServerError && error.status === 401 && !key.get()) return locked();
     notice(error.message);
   }
+}
+
+function locked() {
+  byId("key-state").textContent = "this service asks for a key";
+  byId("key").focus();
 }
 
 async function load() {
@@ -46,7 +51,15 @@ function grouped() {
 
 function preview() {
   const found = models.find((each) => each.id === byId("model").value);
-  put(byId("preview"), found?.picture ? graph(found.picture) : el("p", { class: "faint" }, found ? "A plain model, passed through." : ""));
+  put(byId("preview"), found?.picture ? graph(found.picture) : []);
+  byId("words").textContent = found?.picture ? stages(found.picture) : found ? "A plain model, passed through." : "";
+}
+
+// "generator × 2 and generator × 2 → critic → fuser": boxes of one column stand side by side.
+function stages(picture) {
+  const columns = new Map();
+  for (const box of picture.boxes) columns.set(box.x, [...(columns.get(box.x) ?? []), box.lines[0]]);
+  return [...columns.keys()].sort((a, b) => a - b).map((x) => columns.get(x).join(" + ")).join(" → ");
 }
 
 async function past() {
@@ -61,9 +74,9 @@ async function past() {
         el(
           "a",
           { href: "#trace=" + encodeURIComponent(row.trace_id), class: row.trace_id === open ? "chosen" : "" },
-          el("span", { class: "what" }, row.question || row.model || row.trace_id),
-          el("span", { class: "faint" }, [when(row.at), row.model, usd(row.list_usd ?? row.cost_usd), seconds(row.seconds)].filter(Boolean).join(" · ")),
-          row.error_code || row.status === "failed" ? el("span", { class: "tag bad" }, row.error_code || "failed") : null,
+          el("span", { class: "what" }, row.question || row.architecture || row.trace_id),
+          el("span", { class: "faint" }, [when(row.at), row.architecture, usd(row.list_cost_usd), seconds(row.seconds)].filter(Boolean).join(" · ")),
+          row.error ? el("span", { class: "tag bad" }, "failed") : null,
         ),
       ),
     ),
@@ -77,14 +90,9 @@ async function open(id) {
   const stored = await get("/ui/api/traces/" + encodeURIComponent(id));
   byId("empty").hidden = true;
   byId("answer-card").hidden = false;
-  byId("answer").textContent = stored.trace.answer ?? winner(stored.trace) ?? "";
+  byId("answer").textContent = (stored.trace.runs ?? []).map((run) => run.answer?.text ?? "There is no answer.").join("\n\n");
   byId("progress").textContent = "";
   showInside(byId("inside"), stored);
-}
-
-function winner(run) {
-  const found = run.nodes?.find((each) => each.id === run.output)?.candidates[0];
-  return found?.text ?? (run.nodes ? "There is no answer." : "");
 }
 
 async function submit() {
@@ -121,13 +129,11 @@ function listeners() {
       byId("answer").append(document.createTextNode(piece));
     },
     progress: (event) => (byId("progress").textContent = told(event)),
-    usage: () => undefined,
   };
 }
 
 function told(event) {
-  const what = event.progress ?? event;
-  return [what.layer?.replaceAll("_", " "), what.node, what.state ?? what.event].filter(Boolean).join(" · ") || "running";
+  return [event.layer?.replaceAll("_", " "), event.node, event.state].filter(Boolean).join(" · ") || "running";
 }
 
 // The trace is written just after the answer: it is looked for a few times.

@@ -19,8 +19,22 @@ export function graph(picture, { choose = null, run = null } = {}) {
     role: choose ? "group" : "img",
     "aria-label": picture.words,
   });
+  root.append(
+    svg(
+      "defs",
+      {},
+      ...["tip", "wontip"].map((id) =>
+        svg(
+          "marker",
+          { id, class: id, viewBox: "0 0 8 8", refX: 4, refY: 4, markerWidth: 9, markerHeight: 9, orient: "auto", markerUnits: "userSpaceOnUse" },
+          svg("path", { d: "M1,1L6,4L1,7" }),
+        ),
+      ),
+    ),
+  );
   for (const edge of [...picture.edges].sort((a, b) => strong(a) - strong(b))) {
-    root.append(svg("path", { class: strong(edge) ? "edge won" : "edge", d: edge.path }));
+    const [look, tip] = strong(edge) ? ["edge won", "wontip"] : ["edge", "tip"];
+    root.append(svg("path", { class: look, d: edge.path, "marker-end": `url(#${tip})` }));
   }
   for (const box of picture.boxes) root.append(drawn(box));
   return root;

@@ -3,17 +3,19 @@
 import { count, el, put, seconds, usd } from "./dom.js";
 import { graph } from "./graph.js";
 
-/** Shows a stored request in `place`. */
-export function showInside(place, stored) {
-  const run = stored.trace;
+/** Shows a stored request in `place`: its run number `at` of several (`n` > 1). */
+export function showInside(place, stored, at = 0) {
+  const whole = stored.trace;
   place.hidden = false;
   const facts = el("dl", { class: "facts" }, ...summary(stored));
-  if (!run.picture) {
-    put(place, el("div", { class: "card" }, el("h2", {}, "Inside"), facts, plain(run)));
+  const head = el("div", { class: "row spread" }, el("h2", {}, "Inside"), runs(place, stored, at));
+  if (!whole.picture || !whole.runs?.length) {
+    put(place, el("div", { class: "card" }, head, facts, failure(stored), plain(whole)));
     return;
   }
+  const run = { ...whole.runs[at], picture: whole.picture, output: whole.output, messages: whole.messages };
   const detail = el("section", { class: "card detail", "aria-live": "polite" });
-  const view = { run, path: new Set(run.path.candidates), winner: run.path.answer };
+  const view = { run, path: new Set(run.path.candidates), winner: run.path.winner };
   const choose = (id) => {
     for (const box of place.querySelectorAll("[data-node]")) {
       box.classList.toggle("chosen", box.dataset.node === id);
@@ -31,24 +33,37 @@ export function showInside(place, stored) {
   const notes = remarks(run);
   put(
     place,
-    el("div", { class: "card" }, el("h2", {}, "Inside"), facts, el("div", { class: "scroll" }, drawn), legend(), times(run, choose)),
+    el("div", { class: "card" }, head, facts, failure(stored), el("div", { class: "scroll" }, drawn), legend(), times(run, choose)),
     detail,
     notes && el("section", { class: "card" }, el("h2", {}, "Worth knowing"), notes),
   );
-  choose(run.output);
+  choose(run.nodes.some((each) => each.id === run.output && each.candidates.length) ? run.output : (run.path.nodes[0] ?? run.output));
+}
+
+function runs(place, stored, at) {
+  const several = stored.trace.runs ?? [];
+  if (several.length < 2) return null;
+  const pick = (index) => el("button", { type: "button", class: "quiet small", "aria-pressed": index === at, onclick: () => showInside(place, stored, index) }, `Run ${index + 1}`);
+  return el("div", { class: "row", role: "group", "aria-label": "Runs" }, ...several.map((_, index) => pick(index)));
+}
+
+function failure(stored) {
+  const { error, stopped } = stored.summary;
+  if (error) return el("p", { class: "error" }, error);
+  return stopped ? el("p", { class: "stopped" }, "Stopped early: " + stopped) : null;
 }
 
 function summary(stored) {
   const told = stored.summary;
-  const calls = stored.trace.calls ?? [];
   const pairs = [
-    ["model", told.model],
-    ["status", told.status ?? "ok"],
-    ["calls", told.calls ?? calls.length],
-    ["from cache", told.cache_hits ?? calls.filter((call) => call.cached).length],
-    ["tokens", tokens(told)],
-    ["list cost", usd(told.list_usd ?? told.cost_usd)],
+    ["model", told.architecture],
+    ["calls", told.calls],
+    ["from cache", told.cache_hits],
+    ["tokens", tokens(stored.trace.runs ?? [])],
+    ["paid", usd(told.cost_usd)],
+    ["list cost", usd(told.list_cost_usd)],
     ["time", seconds(told.seconds)],
+    ["seed", told.seed],
     ["trace", stored.trace_id],
   ];
   return pairs
@@ -56,9 +71,10 @@ function summary(stored) {
     .map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value)));
 }
 
-function tokens(told) {
-  if (told.prompt_tokens === undefined) return undefined;
-  return `${told.prompt_tokens.toLocaleString("en")} in, ${told.completion_tokens.toLocaleString("en")} out`;
+function tokens(runs) {
+  const usages = runs.flatMap((run) => Object.values(run.usage));
+  const sum = (name) => usages.reduce((all, usage) => all + usage[name], 0).toLocaleString("en");
+  return `${sum("prompt_tokens")} in, ${sum("completion_tokens")} out`;
 }
 
 function plain(run) {
@@ -92,12 +108,17 @@ function times(run, choose) {
     return el(
       "button",
       { type: "button", class: "time", "data-node": each.id, onclick: () => choose(each.id) },
-      el("span", { class: "name" }, each.layer.replaceAll("_", " "), " ", el("span", { class: "faint" }, each.id)),
+      el("span", { class: "name" }, ...title(each)),
       el("span", { class: "track" }, bar),
       el("span", { class: "figure" }, seconds(to - from)),
     );
   });
   return el("div", { class: "times", role: "group", "aria-label": "When each node ran" }, ...rows);
+}
+
+function title(record) {
+  const layer = record.layer.replaceAll("_", " ");
+  return record.id === record.layer ? [layer] : [layer, " ", el("span", { class: "faint" }, record.id)];
 }
 
 function node(view, id, choose) {
@@ -108,7 +129,7 @@ function node(view, id, choose) {
   const dropped = run.calls.filter((call) => call.node === id && call.error);
   const given = sources.flatMap((source) => run.nodes.find((each) => each.id === source)?.candidates ?? []);
   return [
-    el("h2", {}, record.layer.replaceAll("_", " "), " ", el("span", { class: "faint" }, id)),
+    el("h2", {}, ...title(record)),
     el(
       "p",
       { class: "faint" },
@@ -128,12 +149,20 @@ function node(view, id, choose) {
       el("summary", {}, sources.length ? `Given: ${count(given.length, "candidate")} from ${sources.join(", ")}` : "Given: the conversation"),
       sources.length ? given.map((each) => candidate(view, each, choose)) : conversation(run.messages),
     ),
-    el("h3", {}, `Made: ${count(record.candidates.length, "candidate")}`),
-    ...record.candidates.map((each) => candidate(view, each, choose)),
+    el("h3", {}, outcome(record, given)),
+    ...record.candidates.map((each) => candidate(view, each, choose, given.find((before) => before.id === each.id))),
     dropped.length ? el("h3", {}, `Dropped: ${count(dropped.length, "draw")}`) : null,
     ...dropped.map((call) => el("p", { class: "error" }, `${call.model}, sample ${call.sample}: ${call.error}`)),
     judgements(run, id),
   ];
+}
+
+function outcome(record, given) {
+  const known = new Set(given.map((each) => each.id));
+  const made = record.candidates.length;
+  if (!made) return "Nothing came out";
+  if (!record.candidates.every((each) => known.has(each.id))) return `Made: ${count(made, "candidate")}`;
+  return made < known.size ? `Kept: ${made} of ${known.size} candidates, the best first` : `Passed on: ${count(made, "candidate")}`;
 }
 
 // What a node's models said that is no candidate: rankings, verdicts, tests.
@@ -149,9 +178,10 @@ function judgements(run, id) {
   );
 }
 
-function candidate(view, each, choose) {
+// One candidate; what the node itself added to it (`before` = as it was given) stands open.
+function candidate(view, each, choose, before = null) {
   const won = each.id === view.winner;
-  const made = each.id.slice(0, each.id.lastIndexOf("#"));
+  const fresh = (name) => before !== null && before[name] !== each[name];
   return el(
     "article",
     { class: "candidate" + (won ? " winner" : view.path.has(each.id) ? " onpath" : "") },
@@ -167,8 +197,8 @@ function candidate(view, each, choose) {
     ),
     el("div", { class: "text" }, each.text ?? "(texts are not kept)"),
     each.tests && tests(each.tests),
-    each.critique && folded("Critique", each.critique),
-    each.reasoning && folded("Verifier's reasoning", each.reasoning),
+    each.critique && folded("Critique", each.critique, fresh("critique")),
+    each.reasoning && folded("Verifier's reasoning", each.reasoning, fresh("reasoning")),
     each.parents &&
       el(
         "p",
@@ -178,7 +208,6 @@ function candidate(view, each, choose) {
           el("button", { type: "button", class: "link", onclick: () => choose(parent.slice(0, parent.lastIndexOf("#"))) }, parent),
         ),
       ),
-    !each.parents && made && null,
   );
 }
 
@@ -192,8 +221,8 @@ function tests(results) {
   );
 }
 
-function folded(title, text) {
-  return el("details", {}, el("summary", {}, title), el("div", { class: "text" }, text));
+function folded(name, text, open) {
+  return el("details", { open }, el("summary", {}, name), el("div", { class: "text aside" }, text));
 }
 
 function conversation(messages) {
