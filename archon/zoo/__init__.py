@@ -33,6 +33,10 @@ class ZooModel:
     """Optimiser steps of its training."""
     minutes: float
     """Wall time of its training."""
+    draft: str | None = None
+    """The zoo model that drafts for it."""
+    head: str | None = None
+    """Its acceptance head for that draft: a folder within its own."""
 
     @property
     def usd_per_million_tokens(self) -> float:

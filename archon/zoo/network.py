@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from archon.zoo import path
 from archon.zoo.lessons import Lesson
 from archon.zoo.recipes import Recipe
-from archon.zoo.vocabulary import CONTEXT, SIZE
+from archon.zoo.vocabulary import CONTEXT
 
 if TYPE_CHECKING:
     import torch
@@ -19,7 +19,7 @@ def new_model(made_by: Recipe) -> "LlamaForCausalLM":
 
     torch.manual_seed(made_by.seed)
     config = LlamaConfig(
-        vocab_size=SIZE,
+        vocab_size=made_by.vocabulary,
         hidden_size=made_by.hidden,
         intermediate_size=made_by.intermediate,
         num_hidden_layers=made_by.layers,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from archon.zoo.lessons import Lesson, micro_batches, step_lessons
 from archon.zoo.network import batch_loss, causal_attention, lesson_weight, new_model
 from archon.zoo.recipes import Recipe, recipe
-from archon.zoo.vocabulary import Vocabulary, build, save
+from archon.zoo.vocabulary import SIZE, Vocabulary, build, save
 
 if TYPE_CHECKING:
     import torch
@@ -42,7 +42,7 @@ class Trainer:
         )
         tokenizer_file = folder / "tokenizer.json"
         if not tokenizer_file.exists():
-            save(build(), folder)
+            save(build(size=made_by.vocabulary, code=made_by.vocabulary > SIZE), folder)
         self.vocabulary = Vocabulary.load(folder)
 
     @property

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from archon.zoo.encoding import ANSWER, EOS, PAD, ROLES, SPECIAL_TOKENS, role_token
 from archon.zoo.ledger import draw_problem
+from archon.zoo.minicode import draw_task
 from archon.zoo.roles import drawn
 
 if TYPE_CHECKING:
@@ -41,8 +42,11 @@ CHAT_TEMPLATE = (
 )
 
 
-def build(seed: int = 0, lessons: int = 20_000) -> "Tokenizer":
-    """Learn the vocabulary from generated lessons; the same seed gives the same vocabulary."""
+def build(seed: int = 0, lessons: int = 20_000, *, size: int = SIZE, code: bool = False) -> "Tokenizer":
+    """Learn a vocabulary of `size` entries from generated lessons; the same arguments give the same vocabulary.
+
+    `code` = from lessons of `minicode`, for models that write nothing else; the others share the one of `ledger`.
+    """
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())
@@ -51,12 +55,12 @@ def build(seed: int = 0, lessons: int = 20_000) -> "Tokenizer":
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(False, use_regex=False)])
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=SIZE,
+        vocab_size=size,
         special_tokens=list(SPECIAL_TOKENS),
         show_progress=False,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
     )
-    tokenizer.train_from_iterator(_texts(seed, lessons), trainer)
+    tokenizer.train_from_iterator((_code_texts if code else _texts)(seed, lessons), trainer)
     return tokenizer
 
 
@@ -65,6 +69,13 @@ def _texts(seed: int, lessons: int) -> Iterator[str]:
     for _ in range(lessons):
         example = drawn(rng, rng.choice(ROLES), draw_problem(rng, largest=300), vary=False, cited=False, marked=False)
         yield from (*example.parts, example.answer)
+
+
+def _code_texts(seed: int, lessons: int) -> Iterator[str]:
+    rng = random.Random(f"code vocabulary:{seed}")
+    for _ in range(lessons // 4):
+        task = draw_task(rng)
+        yield from (task.question, task.solution)
 
 
 class Vocabulary:
