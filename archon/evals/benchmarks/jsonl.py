@@ -18,7 +18,7 @@ from archon.evals.benchmarks.records import Record, read_records
 from archon.evals.benchmarks.splits import cut, deal
 from archon.evals.scorers import scorer_for
 from archon.numerals import NUMERAL, canonical, clean
-from archon.types import Message, Question, Split, user
+from archon.types import Message, Question, Split, stable_hash, user
 
 HINT = "the path of a JSONL file with one question and its answer a line"
 USUAL: Mapping[Split, int | None] = MappingProxyType({"search": None, "selection": None, "held_out": None})
@@ -52,20 +52,24 @@ class Jsonl(QuestionSet):
         """
         chosen = read_options(JsonlOptions, "jsonl", options, HINT)
         records = read_records(chosen.path)
-        questions = distinct(records, lambda record: _question(record, chosen))
+        questions = distinct(records, lambda record: _question(record, chosen), _words)
         dealt = _by_field(records, questions) or deal(questions, chosen.seed)
         splits = cut(dealt, chosen.sizes(USUAL), chosen.explicit(), str(chosen.path))
         kind = _kind(questions) if chosen.answers == "auto" else chosen.answers
         return cls(name="jsonl", extractor=kind, scorer=scorer_for(kind), splits=splits, source=str(chosen.path))
 
 
-def distinct(records: Sequence[Record], make: Callable[[Record], Question]) -> list[Question]:
-    """A question a record, in order. Raises ConfigError where two are the same."""
+def distinct(
+    records: Sequence[Record],
+    make: Callable[[Record], Question],
+    key: Callable[[Question], str] = lambda question: question.id,
+) -> list[Question]:
+    """A question a record, in order. Raises ConfigError where two are the same, which is where `key` is equal."""
     first: dict[str, str] = {}
     questions = []
     for record in records:
         question = make(record)
-        known = first.setdefault(question.id, record.where)
+        known = first.setdefault(key(question), record.where)
         if known != record.where:
             raise ConfigError(f"{record.where}: the same question as {known}; remove one of them")
         questions.append(question)
@@ -82,6 +86,19 @@ def instructed(messages: tuple[Message, ...], instruction: str) -> tuple[Message
     else:
         content = f"{last.text}\n\n{instruction}"
     return (*messages[:-1], replace(last, content=content))
+
+
+def _words(question: Question) -> str:
+    """Equal for questions that differ in nothing but white space, which would meet again in another split."""
+    return stable_hash(_collapsed([message.to_dict() for message in question.messages]))
+
+
+def _collapsed(value: Any) -> Any:
+    if isinstance(value, str):
+        return " ".join(value.split())
+    if isinstance(value, Mapping):
+        return {key: _collapsed(each) for key, each in value.items()}
+    return [_collapsed(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def _question(record: Record, options: JsonlOptions) -> Question:

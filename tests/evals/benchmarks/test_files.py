@@ -196,6 +196,17 @@ def test_a_wrong_file_is_told_in_one_line_with_its_line(tmp_path: Path, load: Lo
     assert "\n" not in str(caught.value)
 
 
+def test_questions_of_the_same_words_are_one_question_to_jsonl_whatever_their_white_space(tmp_path: Path) -> None:
+    given = [{"question": "Two  and\ntwo?", "answer": "4"}, {"question": "Two and two? ", "answer": "4"}]
+    with pytest.raises(ConfigError, match=r"jsonl:2: the same question as .*jsonl:1"):
+        Jsonl.load(path=write(tmp_path / "a.jsonl", given))
+    pictures = [{"messages": [{"role": "user", "content": [
+        {"type": "text", "text": "What is it?"}, {"type": "image_url", "image_url": {"url": f"http://h/{name}.png"}}
+    ]}], "answer": name} for name in ("cat", "dog")]  # fmt: skip
+    benchmark = Jsonl.load(path=write(tmp_path / "b.jsonl", pictures))
+    assert sum(len(members) for members in benchmark.splits.values()) == 2
+
+
 @pytest.mark.parametrize("load", [Gsm8k.load, Jsonl.load, Math.load])
 def test_a_path_that_leads_nowhere_is_told(tmp_path: Path, load: Load) -> None:
     (tmp_path / "torn.gz").write_bytes(gzip.compress(b"{}" * 1000)[:-9])
