@@ -19,6 +19,8 @@ from archon.search.store import Measurement
 from archon.search.verdict import outcome, points
 
 TEMPLATE = "report.html.j2"
+ORDER = ("system", "vote", "single", "crowd", "winner")
+"""Kinds of points; what stands later is drawn over what stands before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,7 @@ class Point:
     x: float
     y: float
     kind: str
-    """winner, single, vote or system."""
+    """winner, single, vote, system, or crowd: the equal-cost vote, which is measured on *held-out*."""
     title: str
 
 
@@ -55,6 +57,7 @@ def report_html(
         curve=_curve(session, measured),
         compared=_compared(findings),
         finalists=_finalists(session, findings),
+        singles=best_first(findings.singles, 0.0),
         picture=picture(findings.winner.architecture),
         box_width=190,
         chart=charts,
@@ -66,21 +69,21 @@ def report_html(
 def _scatter(measured: Sequence[Measurement], findings: Findings, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Quality on the search split against list cost (calls, where a price is unknown), and its Pareto front."""
     priced = all(each.usd is not None for each in measured) and any(each.usd for each in measured)
-    cost = {each.hash: (each.usd or 0.0) if priced else each.calls for each in measured}
-    quality = {each.hash: each.quality or 0.0 for each in measured}
-    x, y = charts.across(list(cost.values())), charts.upward(list(quality.values()))
-    front = sorted((cost[row["hash"]], row["search_quality"] or 0.0) for row in rows if row["pareto"])
     label = charts.money if priced else charts.number
-    spots = [
-        Point(
-            x.at(cost[each.hash]), y.at(quality[each.hash]), kind(each, findings), _title(each, label(cost[each.hash]))
-        )
-        for each in measured
-    ]
-    order = {"system": 0, "vote": 1, "single": 2, "winner": 3}
-    path = charts.steps_path([(x.at(c), y.at(q)) for c, q in front])
+    crowd = findings.equal_cost_vote
+    at = {each.hash: ((each.usd or 0.0) if priced else each.calls, each.quality or 0.0) for each in measured}
+    voted = ((crowd.usd or 0.0) if priced else crowd.calls, crowd.quality or 0.0)
+    x = charts.across([cost for cost, _ in (*at.values(), voted)])
+    y = charts.upward([quality for _, quality in (*at.values(), voted)])
+
+    def spot(each: Measurement, place: tuple[float, float], what: str, note: str = "") -> Point:
+        return Point(x.at(place[0]), y.at(place[1]), what, _title(each, label(place[0])) + note)
+
+    spots = [spot(each, at[each.hash], kind(each, findings)) for each in measured]
+    spots.append(spot(crowd, voted, "crowd", "; equal-cost vote, on the held-out questions"))
+    path = charts.steps_path([(x.at(c), y.at(q)) for c, q in sorted(at[row["hash"]] for row in rows if row["pareto"])])
     return {
-        "points": sorted(spots, key=lambda spot: order[spot.kind]),
+        "points": sorted(spots, key=lambda spot: ORDER.index(spot.kind)),
         "front": f"{path}H{charts.WIDTH - charts.RIGHT:g}" if path else "",
         "x": x.ticks(label),
         "y": y.ticks(charts.percent),
@@ -114,6 +117,7 @@ def _curve(session: Session, measured: Sequence[Measurement]) -> dict[str, Any]:
         "path": charts.steps_path([(x.at(n), y.at(v)) for n, v in enumerate(best, 1)]),
         "x": [tick for tick in x.ticks(charts.number) if "." not in tick.label],
         "y": y.ticks(charts.percent),
+        "words": f"Best so far: from {charts.percent(best[0])} to {charts.percent(best[-1])} over {len(best)} systems.",
         "begins": x.at(before + 0.5) if 0 < before < len(values) else None,
     }
 

@@ -67,14 +67,19 @@ def test_names_are_escaped(report: str) -> None:
 def test_every_system_measured_is_a_mark_with_a_title(report: str, tmp_path: Path) -> None:
     scatter = report[report.index('id="scatter"') : report.index('id="curve"')]
     chart = scatter[: scatter.index("</svg>")]
-    # 8 trials, 3 models greedy and sampled, 2 votes.
-    assert chart.count("<title>") == 8 + 6 + 2
+    # 8 trials, 3 models greedy and sampled, 2 votes; and the equal-cost vote, which no search question was put to.
+    assert chart.count("<title>") == 8 + 6 + 2 + 1
     assert chart.count('class="winner"') == 1
+    assert re.findall(r'class="crowd"[^>]*><title>([^<]*)', chart)[0].endswith(
+        "equal-cost vote, on the held-out questions"
+    )
 
 
 def test_pictures_have_words_for_those_who_do_not_see_them(report: str) -> None:
     pictures = [attributes for tag, attributes in Page(report).tags if tag == "svg"]
     assert all("aria-label" in each or each.get("aria-hidden") == "true" for each in pictures)
+    (curve,) = [each["aria-label"] for each in pictures if "Best so far" in (each.get("aria-label") or "")]
+    assert re.fullmatch(r"Best so far: from [\d.]+ % to [\d.]+ % over 16 systems\.", curve or "")
     headings = [attributes.get("id") for tag, attributes in Page(report).tags if tag == "h2"]
     assert headings == ["compare", "graph", "scatter", "curve", "finalists"]
 
