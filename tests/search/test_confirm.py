@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from archon.errors import ConfigError
@@ -9,7 +11,7 @@ from archon.evals.evaluation import Evaluation, Outcome
 from archon.evals.metrics import paired_difference
 from archon.search.baselines import single, vote
 from archon.search.confirm import equal_samples, pick_winner
-from archon.search.objective import best_first
+from archon.search.objective import best_first, objective
 from archon.search.output import pareto
 from archon.search.store import Measurement
 from archon.search.verdict import outcome, verdict
@@ -53,6 +55,25 @@ def test_what_could_not_be_scored_never_wins_and_shrinks_no_comparison() -> None
 
 def test_an_unknown_price_never_counts_as_cheap() -> None:
     assert pick_winner([measured("unknown", "11", None), measured("known", "11", 5)], 0.0).name == "known"
+
+
+def test_how_long_a_machine_took_decides_nothing() -> None:
+    """Seconds of a local model grow with the load of the machine; the same search must end with the same winner."""
+
+    def slowed(given: Measurement, seconds: float) -> Measurement:
+        slow = [
+            replace(each, latency=seconds, list_usage=replace(each.list_usage, seconds=seconds))
+            for each in given.evaluation.outcomes
+        ]
+        return replace(given, evaluation=Evaluation(tuple(slow), len(slow)))
+
+    first, second = measured("first", "1110"), measured("second", "0111")
+    for tolerance in (0.0, 1.0):
+        chosen = pick_winner([first, second], tolerance).name
+        assert pick_winner([slowed(first, 9.0), slowed(second, 1.0)], tolerance).name == chosen
+        assert pick_winner([slowed(first, 1.0), slowed(second, 9.0)], tolerance).name == chosen
+    assert slowed(first, 9.0).cost_key == first.cost_key
+    assert objective(slowed(first, 9.0), 0.5) == objective(first, 0.5)
 
 
 def test_within_a_tolerance_the_cheapest_wins() -> None:
