@@ -52,6 +52,8 @@ _TABLES: Mapping[Kind, Mapping[str, str]] = MappingProxyType(
             "gsm8k": "archon.evals.benchmarks.gsm8k:Gsm8k",
             "math": "archon.evals.benchmarks.math:Math",
             "jsonl": "archon.evals.benchmarks.jsonl:Jsonl",
+            "humaneval": "archon.evals.benchmarks.functions:HumanEval",
+            "mbpp": "archon.evals.benchmarks.functions:Mbpp",
             "minicode": "archon.evals.benchmarks.minicode:Minicode",
         },
     }

@@ -21,7 +21,7 @@ import textwrap
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from archon.errors import ArchonError, ConfigError
 from archon.extract import code
@@ -79,11 +79,13 @@ class CodeScorer:
     The value is None only where the question has no tests or the sandbox itself failed.
     """
 
+    needs_sandbox: ClassVar[bool] = True
+
     async def score(self, question: Question, answer: Completion, ctx: Context | None = None) -> Score:
         """The score. Raises ConfigError where there is no sandbox to run code in."""
         sandbox = ctx.sandbox if ctx else None
         if sandbox is None:
-            raise ConfigError("answers that are code need a sandbox to run in; pass sandbox=archon.sandbox.Sandbox()")
+            raise ConfigError("code needs a sandbox to run in; pass sandbox=archon.sandbox.CodeSandbox()")
         task = CodeTask.from_meta(question.meta)
         if task is None:
             return Score(None, explanation="the question has no hidden tests")
@@ -119,7 +121,8 @@ def _continued(body: str, task: CodeTask) -> str | None:
     """The preamble with `body` as the body of the function it ends on, as written or indented anew."""
     if not task.preamble:
         return None
-    for form in (body, textwrap.indent(textwrap.dedent(body).strip("\n"), "    ")):
+    indented = textwrap.indent(textwrap.dedent(body).strip("\n"), "    ")
+    for form in (body, indented) if body.lstrip("\n")[:1].isspace() or not body.strip() else (indented,):
         program = f"{task.preamble.rstrip()}\n{form}"
         if _defines(_parsed(program), task.entry_point):
             return program

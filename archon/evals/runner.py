@@ -22,12 +22,13 @@ from typing import Protocol
 from archon import executor
 from archon.architecture import Architecture
 from archon.budget import Budget
-from archon.context import Clients
+from archon.context import Clients, NodeContext, RunContext
 from archon.errors import AuthError, BudgetError, ConfigError, DeadlineError, RetryableError, RunError
 from archon.evals.evaluation import Evaluation, Outcome
 from archon.executor import Result
+from archon.extract import extractor
 from archon.graph import Graph, check
-from archon.protocols import Benchmark, Sandbox
+from archon.protocols import Benchmark, Context, Sandbox
 from archon.trace import Trace
 from archon.types import Message, Question, Score
 
@@ -78,6 +79,7 @@ async def evaluate(
         budget: of all runs together.
         deadline: seconds a question may take; one that takes longer has no answer.
         execute: what runs the architecture.
+        sandbox: where model-written code runs, of answers that are code and of tests that are; None = nowhere.
 
     Raises:
         ConfigError: there are no questions, the architecture or a model is wrong, or a key is refused.
@@ -88,6 +90,10 @@ async def evaluate(
         raise ConfigError(f"concurrency must be 1 or more, got {concurrency}")
     if not questions:
         raise ConfigError(f"benchmark {benchmark.name!r}: no questions to ask; choose another split or a larger limit")
+    if sandbox is None and getattr(benchmark.scorer, "needs_sandbox", False):
+        raise ConfigError(
+            f"benchmark {benchmark.name!r} runs the answers' code; pass sandbox=archon.sandbox.CodeSandbox()"
+        )
     graph = architecture if isinstance(architecture, Graph) else check(architecture)
 
     async def ask(question: Question) -> Result:
@@ -102,7 +108,8 @@ async def evaluate(
             sandbox=sandbox,
         )
 
-    job = _Job(benchmark, questions, ask, on_result)
+    judging = RunContext(stack, extractor(benchmark.extractor), seed, budget, sandbox)
+    job = _Job(benchmark, questions, ask, on_result, NodeContext(judging, "scorer"))
     await job.run(concurrency)
     return Evaluation(job.in_order(), len(questions), job.stopped)
 
@@ -113,6 +120,8 @@ class _Job:
     questions: Sequence[Question]
     ask: Callable[[Question], Awaitable[Result]]
     on_result: OnResult | None
+    context: Context
+    """What the scorer may reach."""
     done: dict[int, Outcome] = field(default_factory=dict)
     stopped: str | None = None
 
@@ -173,7 +182,7 @@ class _Job:
 
     async def _scored(self, question: Question, result: Result) -> Score:
         try:
-            return await self.benchmark.scorer.score(question, result.completion, None)
+            return await self.benchmark.scorer.score(question, result.completion, self.context)
         except (BudgetError, DeadlineError, ConfigError):
             raise
         except Exception as error:  # a scorer may be anybody's: its failure says nothing about the answer

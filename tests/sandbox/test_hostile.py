@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,10 +105,13 @@ def _connected(listener: socket.socket) -> bool:
 
 
 def _group_lives(group: int) -> bool:
-    """Whether a process of the worker's is left that still runs; the dead wait for whoever inherits them."""
-    return any(
-        _state(entry, group) not in (None, "Z", "X") for entry in Path("/proc").iterdir() if entry.name.isdigit()
-    )
+    """Whether a process of the worker's goes on running; one that was killed may take a moment to be gone."""
+    for _ in range(500):
+        states = [_state(entry, group) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+        if all(state in (None, "Z", "X") for state in states):  # the dead wait for whoever inherits them
+            return False
+        time.sleep(0.02)
+    return True
 
 
 def _state(entry: Path, group: int) -> str | None:
