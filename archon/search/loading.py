@@ -21,10 +21,12 @@ def space_names() -> tuple[str, ...]:
 
 def space_path(name: str) -> Path:
     """The file of a space, by shipped name or path. Raises UnknownNameError, which lists the shipped ones."""
-    if name.endswith((".yaml", ".yml", ".json")) or "/" in name or Path(name).is_file():
+    if Path(name).is_file():
         return Path(name)
     if name not in space_names():
-        raise UnknownNameError("search space", name, space_names(), "Or give the path of a YAML file.")
+        is_path = "/" in name or Path(name).suffix
+        hint = f"There is no such file as {name!r} either." if is_path else "Or give the path of a YAML file."
+        raise UnknownNameError("search space", Path(name).stem if is_path else name, space_names(), hint)
     return Path(str(files("search_spaces") / f"{name}.yaml"))
 
 

@@ -69,6 +69,8 @@ def test_an_unknown_space_lists_the_shipped_ones_and_a_path_is_a_path(tmp_path: 
         load_space("zop")
     with pytest.raises(ConfigError, match="no such file"):
         load_space(tmp_path / "mine.yaml")
+    with pytest.raises(UnknownNameError, match=r"Did you mean 'zoo'\?.*no such file as '\./spaces/zop\.yaml'"):
+        load_space("./spaces/zop.yaml")
 
 
 def test_an_unknown_parameter_of_a_layer_is_an_error_that_names_space_and_family() -> None:
