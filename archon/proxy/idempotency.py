@@ -117,6 +117,8 @@ class Idempotency:
             flight = self._flights[name] = Flight(digest)
             flight.task = asyncio.create_task(self._run(app, name, flight, scope, body))
         await _listen(flight, receive, send, replayed)
+        if flight.deserted.is_set() and self._flights.get(name) is flight:
+            del self._flights[name]  # it is being cancelled: nobody may join it any more
 
     async def _run(self, app: App, name: Name, flight: Flight, scope: Scope, body: bytes) -> None:
         """The request itself, in a task of its own, so that no one listener's leaving ends it."""

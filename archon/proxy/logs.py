@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from traceback import extract_tb
 from typing import Any, TextIO
 
 from archon.proxy.asgi import App, Event, Receive, Scope, Send, header
@@ -127,7 +128,8 @@ class JsonLines(logging.Formatter):
         }
         if record.exc_info and record.exc_info[0]:
             line["error"] = record.exc_info[0].__name__
-            line["where"] = self.formatException(record.exc_info).splitlines()[1:-1]
+            # Its words may quote a prompt, so they are left out.
+            line["where"] = [f"{at.filename}:{at.lineno} {at.name}" for at in extract_tb(record.exc_info[2])[-10:]]
         return json.dumps(line, ensure_ascii=False, default=str)
 
 

@@ -103,6 +103,11 @@ class TraceStore:
         at, summary, trace = rows[0]
         return {"trace_id": trace_id, "at": at, "summary": json.loads(summary), "trace": json.loads(trace)}
 
+    def prune(self) -> None:
+        """Deletes what is too old, and all but the newest of each key. The writer does so every now and then."""
+        with contextlib.closing(self._connect()) as db:
+            self._prune(db)
+
     async def flush(self) -> None:
         """Returns when everything saved so far is on file."""
         await asyncio.to_thread(self._queue.join)
@@ -127,7 +132,7 @@ class TraceStore:
     def _run(self) -> None:
         written = 0
         with contextlib.closing(self._connect()) as db:
-            db.execute("PRAGMA synchronous = OFF")
+            db.execute("PRAGMA synchronous = NORMAL")
             while (row := self._queue.get()) is not None:
                 try:
                     self._write(db, row)
