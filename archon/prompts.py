@@ -28,6 +28,7 @@ from jinja2 import StrictUndefined, Template
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from archon import parsing
+from archon.assertions import assertions
 from archon.errors import ConfigError, UnparseableError
 from archon.protocols import Role, RoleInputs, RoleOutput
 from archon.quoting import NOTICE, Quoter, attachments, spoken, transcript
@@ -49,13 +50,20 @@ _FORMS: Mapping[str, str] = MappingProxyType(
     }
 )
 
+_ASSERTIONS_FORM = (
+    "End with the tests in one block of Python, one assertion a line, in this form:\n"
+    "```python\nassert name(2, 3) == 5\nassert name(0, 0) == 0\n```"
+)
+
 _PARSERS: Mapping[str, Callable[[str, RoleInputs], RoleOutput]] = MappingProxyType(
     {
         "rank": lambda text, inputs: parsing.ranking(text, len(inputs.candidates)),
         "compare": lambda text, inputs: parsing.preference(text),
         "critique": lambda text, inputs: parsing.critiques(text, len(inputs.candidates)),
         "verdict": lambda text, inputs: parsing.verdict(text),
-        "write_tests": lambda text, inputs: parsing.tests(text, inputs.count),
+        "write_tests": lambda text, inputs: (
+            assertions(text, inputs.count) if _executable(inputs) else parsing.tests(text, inputs.count)
+        ),
         "judge_tests": lambda text, inputs: parsing.judgements(text, len(inputs.tests)),
     }
 )
@@ -78,7 +86,7 @@ class EnglishPack:
         words = self._filled(role, inputs)
         if role in _ANSWERING:
             return _before(words, inputs)
-        task = "\n\n".join(part for part in (words, _FORMS.get(role, "")) if part)
+        task = "\n\n".join(part for part in (words, _form(role, inputs)) if part)
         return [system(NOTICE), _with_attachments(task, inputs)]
 
     def parse(self, role: Role, text: str, inputs: RoleInputs) -> RoleOutput:
@@ -92,7 +100,7 @@ class EnglishPack:
         """The first prompt, the answer that missed its form, and the form again."""
         if inputs.wanted is None or inputs.failed is None:
             raise ConfigError("a repair needs the text that failed and the role whose form it missed")
-        again = f"Your answer could not be read. Give it again.\n{_FORMS.get(inputs.wanted, '')}".rstrip()
+        again = f"Your answer could not be read. Give it again.\n{_form(inputs.wanted, inputs)}".rstrip()
         return [*self.render(inputs.wanted, inputs), assistant(inputs.failed), user(again)]
 
     def _filled(self, role: Role, inputs: RoleInputs) -> str:
@@ -109,6 +117,16 @@ class EnglishPack:
         if source not in self._compiled:
             self._compiled[source] = self._environment.from_string(source)
         return self._compiled[source]
+
+
+def _form(role: Role, inputs: RoleInputs) -> str:
+    """The form in which an answer must end; "" where its text is the answer."""
+    return _ASSERTIONS_FORM if role == "write_tests" and _executable(inputs) else _FORMS.get(role, "")
+
+
+def _executable(inputs: RoleInputs) -> bool:
+    """Whether the tests asked for are Python assertions."""
+    return inputs.options.get("kind") == "executable"
 
 
 def _values(quoter: Quoter, role: Role, inputs: RoleInputs) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Unit-test evaluator: orders the candidates by the tests they pass (Archon, arXiv 2409.15254).
 
 Tests in natural language are judged by a model, one call a candidate; executable ones (`UnitTest.code`) are run in the
-sandbox.
+sandbox, one run a program.
 """
 
 from __future__ import annotations
@@ -10,20 +10,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from archon.errors import ArchonError
 from archon.protocols import Context, Judgements, Plan, RoleInputs, Traits
 from archon.types import Candidate, ModelId, PositiveInt, State, TestResult, UnitTest
 from layers._asking import Asking, Chunk
 from layers._attempts import attempted
+from layers._executed import Passed, agreements, executed, shares, weighty
 from layers._sampling import Sampled
-
-Passed = dict[UnitTest, bool | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitTestEvaluator(Sampled):
-    """Sets each candidate's test results and its score (tests passed / tests), most passed first, ties as given.
+    """Sets each candidate's test results and its score (share of tests passed), most passed first, ties as given.
 
+    Executable tests that no candidate or every candidate passes carry no weight, unless there are no others.
     A test without a judgement (unparseable, failed call, no sandbox, no program in the answer) has the result None,
     which is recorded and counts as not passed. Without tests, or when nothing at all could be judged, the candidates
     go on unchanged, which is recorded.
@@ -38,6 +37,9 @@ class UnitTestEvaluator(Sampled):
     """Keeps only candidates that pass every test, at most so many; all are kept, recorded, when none does."""
     first_pass: bool = False
     """The same as `first_k` 1."""
+    agreement: bool = False
+    """Orders by dual agreement (CodeT): candidates that pass the same tests support each other. A candidate's score is
+    then (how many pass the same tests) × (how many tests they pass), over candidates × tests."""
     remove_tests: bool = True
     """Whether the tests end here; otherwise later fusers are shown them."""
 
@@ -54,7 +56,7 @@ class UnitTestEvaluator(Sampled):
             return after.with_candidates(state.candidates[: self.keep])
         results = [
             {**by_model, **by_running}
-            for by_model, by_running in zip(await self._judged(state, ctx), await _executed(state, ctx), strict=True)
+            for by_model, by_running in zip(await self._judged(state, ctx), await executed(state, ctx), strict=True)
         ]
         return after.with_candidates(self._kept(state, results, ctx)[: self.keep])
 
@@ -80,18 +82,19 @@ class UnitTestEvaluator(Sampled):
         if verdicts.count(None) == len(verdicts):
             ctx.note("fallback", "no unit test could be judged; the candidates go on unchanged")
             return state.candidates
-        tested = [_tested(each, state.tests, result) for each, result in zip(state.candidates, results, strict=True)]
-        ordered = sorted(tested, key=lambda each: -(each.score or 0.0))
-        return self._passing(ordered, ctx)
+        tests = weighty(state.tests, results)
+        tested = _tested(state, results, agreements(tests, results) if self.agreement else shares(tests, results))
+        order = sorted(range(len(tested)), key=lambda place: -(tested[place].score or 0.0))
+        passing = [place for place in order if all(results[place][test] is True for test in tests)]
+        return [tested[place] for place in self._chosen(order, passing, ctx)]
 
-    def _passing(self, ordered: list[Candidate], ctx: Context) -> list[Candidate]:
+    def _chosen(self, order: list[int], passing: list[int], ctx: Context) -> list[int]:
         limit = 1 if self.first_pass else self.first_k
         if limit is None:
-            return ordered
-        passing = [each for each in ordered if each.score == 1.0]
+            return order
         if not passing:
-            ctx.note("fallback", f"none of {len(ordered)} candidates passes every unit test; all are kept")
-        return passing[:limit] or ordered
+            ctx.note("fallback", f"none of {len(order)} candidates passes every unit test; all are kept")
+        return passing[:limit] or order
 
 
 def _by_test(tests: Sequence[UnitTest], output: object) -> Passed:
@@ -100,31 +103,11 @@ def _by_test(tests: Sequence[UnitTest], output: object) -> Passed:
     return dict(zip(tests, (*passed, *(None,) * len(tests)), strict=False))
 
 
-async def _executed(state: State, ctx: Context) -> list[Passed]:
-    """Results of the executable tests, by candidate."""
-    tests = [test for test in state.tests if test.code]
-    if tests and ctx.sandbox is None:
-        ctx.note("unjudged", f"{len(tests)} unit tests are code and there is no sandbox to run them in")
-    runs = [_run(candidate, test, ctx) for candidate in state.candidates for test in tests]
-    results = iter(await ctx.gather(*runs))
-    return [{test: next(results) for test in tests} for _ in state.candidates]
-
-
-async def _run(candidate: Candidate, test: UnitTest, ctx: Context) -> bool | None:
-    """Whether the program in an answer passes a test; None where that could not be found out."""
-    program = ctx.extract(candidate.text)
-    if ctx.sandbox is None or program is None:
-        return None
-    try:
-        return await ctx.sandbox.check(program, test.text)
-    except ArchonError as error:
-        ctx.note("failed", f"candidate {candidate.id!r} could not be run: {error}")
-        return None
-
-
-def _tested(candidate: Candidate, tests: Sequence[UnitTest], passed: Passed) -> Candidate:
-    results = tuple(TestResult(test, passed[test]) for test in tests)
-    return replace(candidate, tests=results, score=sum(each.passed is True for each in results) / len(results))
+def _tested(state: State, results: Sequence[Passed], scores: Sequence[float]) -> list[Candidate]:
+    return [
+        replace(each, tests=tuple(TestResult(test, result[test]) for test in state.tests), score=score)
+        for each, result, score in zip(state.candidates, results, scores, strict=True)
+    ]
 
 
 PROMPT = """\

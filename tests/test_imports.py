@@ -24,9 +24,9 @@ _MIDDLE = {
     "archon.numerals",
     "archon.latex",
 }
-_WORDS = {"archon.prompts", "archon.quoting", "archon.parsing"}
+_WORDS = {"archon.prompts", "archon.quoting", "archon.parsing", "archon.assertions"}
 _RUN = _CORE | _MIDDLE | _WORDS | {"archon.context", "archon.executor"}
-_CLIENTS = _VALUES | _MIDDLE | {"archon.models", "archon.registry", "archon.clients", "archon.zoo"}
+_CLIENTS = _VALUES | _MIDDLE | {"archon.models", "archon.registry", "archon.clients", "archon.zoo", "specdec"}
 
 _FILES = {"archon.default_models", "archon.system_file"}
 
@@ -49,7 +49,8 @@ ALLOWED: dict[str, set[str]] = {
     "archon.numerals": set(),
     "archon.latex": {"archon.numerals"},
     "archon.sandbox": _VALUES | {"archon.sandbox"},
-    "archon.prompts": _VALUES | {"archon.quoting", "archon.parsing"},
+    "archon.prompts": _VALUES | {"archon.quoting", "archon.parsing", "archon.assertions"},
+    "archon.assertions": _VALUES | {"archon.extract"},
     "archon.quoting": _VALUES,
     "archon.parsing": _VALUES,
     "archon.context": _VALUES | _MIDDLE | {"archon.models"},

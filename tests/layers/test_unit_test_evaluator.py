@@ -1,5 +1,6 @@
 """Unit-test evaluator: order by tests passed, filters, the sandbox's seam, missing judgements."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -27,16 +28,19 @@ def judges(inputs: RoleInputs, sample: int) -> str:
 
 
 class Runner:
-    """A sandbox that passes programs which hold the number 5."""
+    """A sandbox in which a program passes a test where it holds the test's last word."""
 
     def __init__(self) -> None:
         self.checked: list[tuple[str, str]] = []
 
     async def check(self, program: str, test: str) -> bool:
-        self.checked.append((program, test))
+        return (await self.check_all(program, (test,)))[0]
+
+    async def check_all(self, program: str, tests: Sequence[str], *, names: Sequence[str] = ()) -> tuple[bool, ...]:
+        self.checked += [(program, test) for test in tests]
         if program == "broken":
             raise ConfigError("the sandbox is not there")
-        return "5" in program
+        return tuple(test.rpartition(" ")[2] in program for test in tests)
 
 
 def test_candidates_are_ordered_by_tests_passed_and_ties_keep_their_order() -> None:
@@ -155,6 +159,56 @@ def test_no_sandbox_no_program_or_a_broken_sandbox_leave_a_test_unjudged() -> No
     made = run(UnitTestEvaluator(model="m"), under_test("odd", "odd, answer broken", tests=(RUNS, ODD)), ctx)
     assert [each.tests[0].passed for each in made.candidates] == [None, None]
     assert ("failed", "candidate 'earlier#1' could not be run: the sandbox is not there") in ctx.notes
+
+
+def code_tests(*words: str) -> tuple[UnitTest, ...]:
+    return tuple(UnitTest(f"assert {word}", code=True) for word in words)
+
+
+def evaluated(answers: tuple[str, ...], words: str, **parameters: Any) -> tuple[State, FakeContext]:
+    ctx = FakeContext(sandbox=Runner())
+    given = under_test(*(f"answer {each}" for each in answers), tests=code_tests(*words))
+    return run(UnitTestEvaluator(model="m", **parameters), given, ctx), ctx
+
+
+def test_one_program_is_run_once_with_all_tests() -> None:
+    made, ctx = evaluated(("ab", "b", "ab"), "ab")
+    assert isinstance(ctx.sandbox, Runner)
+    assert [program for program, _ in ctx.sandbox.checked] == ["ab", "ab", "b", "b"]
+    assert texts(made) == ["answer ab", "answer ab", "answer b"]
+
+
+def test_executable_tests_that_all_or_none_pass_carry_no_weight() -> None:
+    # "a" is passed by all and "z" by none; of "b" and "c" the candidates pass 1, 2 and 0.
+    made, _ = evaluated(("ab", "abc", "a"), "abcz")
+    assert [(each.text, each.score) for each in made.candidates] == [
+        ("answer abc", 1.0),
+        ("answer ab", 0.5),
+        ("answer a", 0.0),
+    ]
+    assert len(made.candidates[0].tests) == 4
+    made, ctx = evaluated(("ab", "abc", "a"), "abcz", first_pass=True)
+    assert texts(made) == ["answer abc"]
+    assert not ctx.notes
+
+
+def test_where_no_test_tells_the_candidates_apart_all_tests_count() -> None:
+    made, _ = evaluated(("a", "a"), "az")
+    assert [each.score for each in made.candidates] == [0.5, 0.5]
+
+
+def test_dual_agreement_prefers_what_many_candidates_agree_on() -> None:
+    # Telling tests: a, b, c, d (each passed by some and not by all). The lone candidate passes 3 of them: 1 × 3 = 3.
+    # Two candidates pass the same 2 tests: 2 × 2 = 4. Divided by 4 candidates × 4 tests: 3/16, 4/16, and 1/16 for "d".
+    answers = ("abc", "ab", "ba", "d")
+    made, _ = evaluated(answers, "abcd", agreement=True)
+    assert [(each.text, each.score) for each in made.candidates] == [
+        ("answer ab", 4 / 16),
+        ("answer ba", 4 / 16),
+        ("answer abc", 3 / 16),
+        ("answer d", 1 / 16),
+    ]
+    assert texts(evaluated(answers, "abcd")[0])[0] == "answer abc"
 
 
 def test_plan() -> None:

@@ -53,5 +53,41 @@ def test_failed_call_fails_the_node() -> None:
         run(UnitTestGenerator(model="m"), state("a"), FakeContext({"write_tests": FAILURE}))
 
 
+ASSERTIONS = """Worked out:
+```python
+import math
+
+def test_small():
+    assert f(1) == 2
+    assert f(2) == math.floor(4.5)
+
+assert f(1) == 2
+assert f([]) is None
+```"""
+
+
+def test_executable_tests_are_assertions_each_by_itself() -> None:
+    ctx = FakeContext({"write_tests": ASSERTIONS})
+    made = run(UnitTestGenerator(model="m", kind="executable"), state("a"), ctx)
+    assert made.tests == tuple(
+        UnitTest(f"import math\n{line}", code=True)
+        for line in ("assert f(1) == 2", "assert f(2) == math.floor(4.5)", "assert f([]) is None")
+    )
+    asked = ctx.draws[0].messages[-1].text
+    assert "assert name(2, 3) == 5" in asked
+    assert "TESTS:" not in asked
+
+
+def test_executable_tests_that_are_no_python_are_repaired_once_and_else_none() -> None:
+    ctx = FakeContext(
+        {"write_tests": "f of one is two", "repair": "assert f(1) == 2\nassert f(2 == 3\n- assert f(3) == 4"}
+    )
+    made = run(UnitTestGenerator(model="m", kind="executable"), state("a"), ctx)
+    assert [test.text for test in made.tests] == ["assert f(1) == 2", "assert f(3) == 4"]
+    ctx = FakeContext({"*": "f of one is two"})
+    assert run(UnitTestGenerator(model="m", kind="executable"), state("a"), ctx).tests == ()
+    assert "fallback" in ctx.kinds()
+
+
 def test_plan() -> None:
     assert UnitTestGenerator(model="m").plan(3) == Plan(calls=1, candidates=3, contingent=1)
