@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
-from archon import __version__, cli_keys, cli_search, cli_serve
+from archon import __version__, cli_keys, cli_sandbox, cli_search, cli_serve
 from archon.cli_files import JsonFile, write_json
+from archon.cli_sandbox import UnsafeExec
 from archon.errors import ArchonError, ConfigError
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ app = typer.Typer(
 space_app = typer.Typer(help="Look at search spaces.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(space_app, name="space")
 app.add_typer(cli_keys.app, name="keys")
+app.add_typer(cli_sandbox.app, name="sandbox")
 
 Arch = Annotated[Path, typer.Argument(help="Architecture file: winner.yaml, YAML, JSON, or an original Archon config.")]
 ModelsFile = Annotated[Path | None, typer.Option("--models", help="YAML file with further rows of the model table.")]
@@ -69,6 +71,7 @@ def run(
     max_calls: MaxCalls = None,
     max_usd: MaxUsd = None,
     deadline: Annotated[float | None, typer.Option(min=0.001, help="Seconds before giving up.")] = None,
+    unsafe_exec: UnsafeExec = False,
     json_file: JsonFile = None,
 ) -> None:
     """Answer one question with an architecture."""
@@ -78,7 +81,7 @@ def run(
     text = sys.stdin.read() if question == "-" else question
     system = _load(arch, models, cache)
     budget = None if max_calls is None and max_usd is None else Budget(calls=max_calls, usd=max_usd)
-    result = asyncio.run(_answer(system, text, stream, seed=seed, budget=budget, deadline=deadline))
+    result = asyncio.run(_answer(system, text, stream, unsafe_exec, seed=seed, budget=budget, deadline=deadline))
     if not stream:
         typer.echo(result.text)
     console = _console()
@@ -103,6 +106,7 @@ def evaluate(
     concurrency: Annotated[int, typer.Option(min=1, help="Questions at once.")] = 64,
     max_calls: MaxCalls = None,
     max_usd: MaxUsd = None,
+    unsafe_exec: UnsafeExec = False,
     json_file: JsonFile = None,
 ) -> None:
     """Measure an architecture on a benchmark."""
@@ -119,6 +123,7 @@ def evaluate(
             concurrency,
             (max_calls, max_usd),
             _console(),
+            unsafe_exec,
         )
     )
     if json_file:
@@ -176,6 +181,7 @@ def benchmarks() -> None:
 def list_models(models: ModelsFile = None) -> None:
     """List the models at hand: the zoo, and the rows of a table."""
     from archon import zoo
+    from archon.clients.local_draft import accelerated_by
     from archon.console import table
     from archon.default_models import zoo_spec
     from archon.models import ModelTable
@@ -183,10 +189,13 @@ def list_models(models: ModelsFile = None) -> None:
     specs = [zoo_spec(name) for name in zoo.names()]
     specs += list(ModelTable.load(models).values()) if models else []
     rows = [
-        (spec.id, spec.client, spec.endpoint or spec.upstream, _price(spec), spec.context or "", spec.key_env or "")
+        (
+            spec.id, spec.client, spec.endpoint or spec.upstream, _price(spec), spec.context or "",
+            accelerated_by(spec), spec.key_env or "",
+        )
         for spec in specs
-    ]
-    columns = ("id", "client", "where", "USD per M tokens (in / out)", "context", "key from")
+    ]  # fmt: skip
+    columns = ("id", "client", "where", "USD per M tokens (in / out)", "context", "drafts, stop policy", "key from")
     _console(stderr=False).print(table("Models", columns, rows))
 
 
@@ -212,14 +221,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     raise SystemExit(code if isinstance(code, int) else 0)
 
 
-async def _answer(system: Archon, text: str, stream: bool, **options: Any) -> Result:
-    if not stream:
-        return await system.arun(text, **options)
-    async for piece in system.stream(text, **options):
-        if not isinstance(piece, str):
-            typer.echo()
-            return piece
-        typer.echo(piece, nl=False)
+async def _answer(system: Archon, text: str, stream: bool, unsafe: bool, **options: Any) -> Result:
+    async with cli_sandbox.opened(unsafe, cli_sandbox.needed_by(graph=system.graph)) as sandbox:
+        if not stream:
+            return await system.arun(text, sandbox=sandbox, **options)
+        async for piece in system.stream(text, sandbox=sandbox, **options):
+            if not isinstance(piece, str):
+                typer.echo()
+                return piece
+            typer.echo(piece, nl=False)
     raise AssertionError("a stream ends with its result")
 
 

@@ -29,7 +29,13 @@ def usd(cost: float | None) -> str:
 
 def usage(found: Usage) -> str:
     """Usage in a few words."""
-    return f"{found.calls} calls, {found.tokens:,} tokens, {usd(found.cost_usd)}"
+    drafts = f", {_drafts(found)}" if found.drafted_tokens else ""
+    return f"{found.calls} calls, {found.tokens:,} tokens, {usd(found.cost_usd)}{drafts}"
+
+
+def _drafts(found: Usage) -> str:
+    """What became of drafted tokens (speculative decoding)."""
+    return f"{found.accepted_tokens:,} of {found.drafted_tokens:,} drafted tokens stood"
 
 
 def percent(share: float | None) -> str:
@@ -44,9 +50,12 @@ def interval(bounds: Sequence[float]) -> str:
 
 def show_trace(console: Console, trace: Trace) -> None:
     """Every node with its candidates, then what a reader should know."""
+    used = trace.usage_by_node()
     for record in trace.nodes.values():
         head = f"{record.id} ({record.layer})  {record.list_ended - record.list_started:.2f} s by list"
         console.print(Text(head, style="bold"))
+        if used[record.id].drafted_tokens:
+            console.print(Text(f"  {_drafts(used[record.id])}", style="dim"))
         if record.error:
             console.print(Text(f"  failed: {record.error}", style="red"))
         for candidate in record.candidates:

@@ -179,6 +179,12 @@ class Usage:
     """US dollars; None = the price is unknown. Zero only for no calls or a model that is free."""
     seconds: float = 0.0
     """Latency of the call as recorded when it was really made; in a sum, the sum of the latencies."""
+    drafted_tokens: int = 0
+    """Tokens that a draft model proposed (speculative decoding); 0 for models that are not accelerated."""
+    accepted_tokens: int = 0
+    """Of the drafted ones, those that stand in the answer or stood before its end was found."""
+    verified_tokens: int = 0
+    """Tokens the model itself ran over to judge drafts: the drafted ones and one more a step."""
 
     def __add__(self, other: Usage) -> Usage:
         known = self.cost_usd is not None and other.cost_usd is not None
@@ -189,6 +195,9 @@ class Usage:
             self.cached_tokens + other.cached_tokens,
             (self.cost_usd or 0.0) + (other.cost_usd or 0.0) if known else None,
             self.seconds + other.seconds,
+            self.drafted_tokens + other.drafted_tokens,
+            self.accepted_tokens + other.accepted_tokens,
+            self.verified_tokens + other.verified_tokens,
         )
 
     @property
@@ -208,6 +217,9 @@ class Usage:
             sum(row.cached_tokens for row in rows),
             math.fsum(costs) if len(costs) == len(rows) else None,
             math.fsum(row.seconds for row in rows),
+            sum(row.drafted_tokens for row in rows),
+            sum(row.accepted_tokens for row in rows),
+            sum(row.verified_tokens for row in rows),
         )
 
 

@@ -70,6 +70,7 @@ def _train(options: argparse.Namespace) -> None:
     from specdec.costs import measure
     from specdec.decoder import SpecDecoder
     from specdec.head import AcceptanceHead, HeadConfig
+    from specdec.progress import Progress
     from specdec.prompts import read_prompts
     from specdec.settings import Training
     from specdec.train import train
@@ -89,7 +90,7 @@ def _train(options: argparse.Namespace) -> None:
     # An untrained head of the same shape costs what the trained one will.
     blank = AcceptanceHead(HeadConfig(pair.draft.model.width, settings.depth, settings.features))
     measured = measure(SpecDecoder(pair.target, pair.draft, head=blank))
-    report = train(pair, prompts, settings, measured.costs, options.out, lambda line: print(line, file=sys.stderr))
+    report = train(pair, prompts, settings, measured.costs, options.out, Progress(sys.stderr))
     costs, quality, threshold = measured.costs, report.quality, report.threshold
     print(f"costs in plain steps: c {costs.draft:.3f}, c_v {costs.verify:.3f}, a round's overhead {costs.overhead:.3f}")
     print(

@@ -1,8 +1,8 @@
 """The loop, as the paper has it: draft, decide, verify, roll back. Every row of a batch does so at its own length.
 
 SpecDec++ (arXiv 2405.19715, algorithm 1) over the acceptance rule of 2211.17192. Rows may join and leave between
-steps. Row i of `rows` is row i of both caches; the target's cache always holds all of the row's tokens but the last, the
-draft's at most so.
+steps. Row i of `rows` is row i of both caches; the target's cache always holds all of the row's tokens but the last,
+the draft's at most so.
 """
 
 from __future__ import annotations

@@ -5,7 +5,6 @@ Only safetensors are read. `specdec.models.load` reads every other folder, and g
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,26 +13,11 @@ import torch
 from torch import Tensor
 
 from specdec.errors import SpecDecError
+from specdec.files import read_config
 from specdec.llama import LeanLlama
 from specdec.models import LanguageModel, load
 
 _DEFAULTS = {"hidden_act": "silu", "attention_bias": False, "mlp_bias": False, "rms_norm_eps": 1e-6}
-
-
-def read_config(folder: str | Path) -> dict[str, Any]:
-    """`config.json`. Raises SpecDecError where there is none, or none that can be read."""
-    path = Path(folder)
-    try:
-        found = json.loads((path / "config.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise SpecDecError(
-            f"no model at {path}: a Hugging Face folder with config.json and weights is needed"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise SpecDecError(f"{path / 'config.json'} cannot be read: {error}") from None
-    if not isinstance(found, dict):
-        raise SpecDecError(f"{path / 'config.json'} holds no JSON object")
-    return found
 
 
 def read_model(folder: str | Path, dtype: torch.dtype = torch.float32) -> LanguageModel:
@@ -53,22 +37,6 @@ def read_model(folder: str | Path, dtype: torch.dtype = torch.float32) -> Langua
         return LeanLlama(config, _tensors(path, raw, dtype), 1.0 / theta**exponents, path.name)
     except (KeyError, RuntimeError, AttributeError, TypeError) as error:
         raise SpecDecError(f"the weights at {path} and its config.json do not match ({error})") from None
-
-
-def check_vocabulary(target: str | Path, draft: str | Path) -> None:
-    """Refuse a draft that does not speak the target's vocabulary, by their files alone."""
-    sizes = [read_config(folder).get("vocab_size") for folder in (target, draft)]
-    if sizes[0] != sizes[1]:
-        raise SpecDecError(
-            f"target {Path(target).name} has {sizes[0]} tokens and draft {Path(draft).name} {sizes[1]}: "
-            "both need one vocabulary; take a draft made with the target's tokenizer"
-        )
-    known = [_vocabulary(Path(folder)) for folder in (target, draft)]
-    if known[0] is not None and known[1] is not None and known[0] != known[1]:
-        raise SpecDecError(
-            f"target {Path(target).name} and draft {Path(draft).name} name their tokens differently: "
-            "both need one vocabulary; take a draft made with the target's tokenizer"
-        )
 
 
 def _completed(raw: dict[str, Any]) -> Any:
@@ -91,12 +59,3 @@ def _tensors(path: Path, raw: dict[str, Any], dtype: torch.dtype) -> dict[str, T
     if raw.get("tie_word_embeddings"):
         found["lm_head.weight"] = found["model.embed_tokens.weight"]
     return found
-
-
-def _vocabulary(path: Path) -> object:
-    """Token names of a `tokenizer.json`; None where there is none to compare."""
-    try:
-        raw = json.loads((path / "tokenizer.json").read_text(encoding="utf-8"))
-        return raw["model"]["vocab"], [(token["id"], token["content"]) for token in raw.get("added_tokens", [])]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None

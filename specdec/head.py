@@ -33,7 +33,7 @@ class HeadConfig:
     state is about the token that state has just consumed (the authors' heads), 0 where it is about the token drawn
     from it.
     low, high: temperatures trained for. scale, shift: calibration, logit ↦ scale·logit + shift. threshold: the
-    derived h.
+    derived h, by the costs of the machine it was trained on. multiplier: the factor on ρ·(c + c_v) tuned with it.
     """
 
     width: int
@@ -46,6 +46,7 @@ class HeadConfig:
     scale: float = 1.0
     shift: float = 0.0
     threshold: float | None = None
+    multiplier: float = 1.0
 
     @property
     def inputs(self) -> int:
@@ -116,9 +117,9 @@ class AcceptanceHead(nn.Module):
         """The same weights with another calibration."""
         return self._with(replace(self.config, scale=scale, shift=shift))
 
-    def with_threshold(self, threshold: float) -> AcceptanceHead:
-        """The same weights with another derived h."""
-        return self._with(replace(self.config, threshold=threshold))
+    def with_threshold(self, threshold: float, multiplier: float = 1.0) -> AcceptanceHead:
+        """The same weights with another derived h, and the multiplier it was derived with."""
+        return self._with(replace(self.config, threshold=threshold, multiplier=multiplier))
 
     def _with(self, config: HeadConfig) -> AcceptanceHead:
         other = AcceptanceHead(config)

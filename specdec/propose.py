@@ -62,7 +62,7 @@ class Proposer:
             self._cache.roll_back(index, len(row.tokens) - 1)
 
     def unread(self) -> int:
-        """Tokens the draft has yet to read before it can propose; beyond a few a row, a round is no usual one."""
+        """Tokens that the draft has yet to read before it can propose."""
         return sum(len(row.tokens) - length for row, length in zip(self.rows, self._cache.lengths, strict=True))
 
     def _propose(self, active: list[int], bounds: list[int], drafts: list[Draft], among: int) -> None:

@@ -20,9 +20,10 @@ from specdec.decoder import SpecDecoder
 from specdec.errors import SpecDecError
 from specdec.head import AcceptanceHead, HeadConfig, save_head
 from specdec.metrics import weighted_loss
+from specdec.progress import Progress
 from specdec.prompts import Prompt
 from specdec.settings import Training
-from specdec.texts import Say, make_texts
+from specdec.texts import make_texts
 from specdec.threshold import Costs, Threshold, derive
 
 
@@ -42,7 +43,7 @@ def train(
     settings: Training,
     costs: Costs,
     folder: Path,
-    say: Say = lambda line: None,
+    progress: Progress | None = None,
 ) -> Report:
     """Train a head for the pair, write it to `folder` with `report.json`, and return it.
 
@@ -51,17 +52,18 @@ def train(
     """
     if pair.draft is None or len(prompts) < 2:
         raise SpecDecError("training a head needs a draft model and at least two prompts")
+    progress = progress or Progress()
     folder.mkdir(parents=True, exist_ok=True)
-    train_texts, dev_texts = make_texts(pair, prompts, settings, folder, say)
     run = _Run(pair, settings, folder)
-    run.resume(say)
+    run.resume(progress)
+    train_texts, dev_texts = make_texts(pair, prompts, settings, folder, progress)
     while run.epoch < settings.epochs:
-        run.one_epoch(train_texts, say)
+        run.one_epoch(train_texts, progress)
     dev = _rolled(pair, dev_texts, settings, mix=0.0, epoch=settings.epochs)
     head, quality = calibrate(run.head, dev, settings)
     windows = make_windows(head, dev)
     threshold = derive(windows, costs)
-    head = head.with_threshold(threshold.h)
+    head = head.with_threshold(threshold.h, threshold.multiplier)
     report = Report(head, quality, threshold, tuple(run.losses))
     save_windows(windows, folder)
     _write(report, settings, costs, folder)
@@ -83,8 +85,9 @@ class _Run:
         self.epoch = 0
         self.losses: list[float] = []
 
-    def one_epoch(self, texts: Sequence[Text], say: Say) -> None:
-        settings = self._settings
+    def one_epoch(self, texts: Sequence[Text], progress: Progress) -> None:
+        settings, label = self._settings, f"epoch {self.epoch + 1}/{self._settings.epochs}"
+        progress.say(f"{label}: drafting along {len(texts)} texts")
         examples = _rolled(self._pair, texts, settings, mix=settings.mix, epoch=self.epoch)
         generator = torch.Generator().manual_seed(_seed(settings, self.epoch))
         shuffled = torch.randperm(len(examples), generator=generator)
@@ -98,12 +101,13 @@ class _Run:
             torch.autograd.backward(loss)
             self._optimiser.step()
             total += float(loss.detach())
+            progress.at(label, number + 1, len(order))
         self.losses.append(total / len(order))
         self.epoch += 1
         self._save()
-        say(f"epoch {self.epoch}/{settings.epochs}: {len(examples)} examples, loss {self.losses[-1]:.4f}")
+        progress.say(f"{label}: {len(examples)} examples, loss {self.losses[-1]:.4f}")
 
-    def resume(self, say: Say) -> None:
+    def resume(self, progress: Progress) -> None:
         if not self._file.is_file():
             return
         saved = torch.load(self._file, weights_only=True)
@@ -112,7 +116,7 @@ class _Run:
         self.head.load_state_dict(saved["head"])
         self._optimiser.load_state_dict(saved["optimiser"])
         self.epoch, self.losses = saved["epoch"], saved["losses"]
-        say(f"going on after epoch {self.epoch}")
+        progress.say(f"going on after epoch {self.epoch}")
 
     def _save(self) -> None:
         state = {

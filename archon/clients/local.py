@@ -8,6 +8,9 @@ loaded; where the machine's BLAS does not keep to it, float64 is used, in which 
 
 Other machines round otherwise: the same draws on another kind of CPU need `dtype: float64`, 1.4 to 2.5 times slower.
 
+Where a model's row names a draft model (the zoo does for its own), answers are written by speculative decoding
+(`local_speculation`): sooner, and token for token the same.
+
 Models of other architectures than plain Llama run through transformers' own forward, row by row: correct, slower.
 """
 
@@ -21,6 +24,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
+from archon.clients.local_draft import acceleration, policy_named
 from archon.clients.local_engine import Engine
 from archon.clients.local_jobs import Answer, Job, Token
 from archon.clients.local_loading import LocalOptions, context_of, find_folder, fingerprint, is_zoo, loader
@@ -46,12 +50,16 @@ class LocalClient:
     itself, and it neither scores nor expects an end token.
     """
 
+    neutral_options = frozenset({"draft", "head", "speculation"})
+    """With or without drafts an answer is the same."""
+
     def __init__(self, spec: ModelSpec) -> None:
         self._spec = spec
         self._options = read_options(spec, LocalOptions)
         self._folder = find_folder(spec)
         self._config = read_config(self._folder)
         self._context = context_of(self._config, spec)
+        self._acceleration = acceleration(spec, self._options)
         self._prompts: tuple[Sequence[Message], tuple[int, ...]] | None = None
         self._reading = asyncio.Lock()
 
@@ -127,10 +135,11 @@ class LocalClient:
 
     @cached_property
     def _engine(self) -> Engine:
+        ends = end_tokens(self._folder, self._config)
         return Engine(
-            loader(self._folder, self._config, self._options),
+            loader(self._folder, self._config, self._options, self._acceleration, ends),
             slots=self._options.slots,
-            ends=end_tokens(self._folder, self._config),
+            ends=ends,
             text=self._codec.text,
         )
 
@@ -161,6 +170,7 @@ class LocalClient:
             stops=sampling.stop,
             logprobs=bool(sampling.logprobs),
             top_logprobs=sampling.top_logprobs or 0,
+            speculation=_speculates(self._spec.id, sampling),
         )
 
     def _check_room(self, prompt: Sequence[int], answer: int) -> None:
@@ -181,7 +191,15 @@ class LocalClient:
             job.cancelled = True
 
     def _completion(self, request: Request, prompt: Sequence[int], answer: Answer) -> Completion:
-        usage = Usage(calls=1, prompt_tokens=len(prompt), completion_tokens=answer.generated, seconds=answer.seconds)
+        usage = Usage(
+            calls=1,
+            prompt_tokens=len(prompt),
+            completion_tokens=answer.generated,
+            seconds=answer.seconds,
+            drafted_tokens=answer.drafting.drafted,
+            accepted_tokens=answer.drafting.accepted,
+            verified_tokens=answer.drafting.verified,
+        )
         return Completion(
             message=assistant(answer.text),
             model=self._spec.id,
@@ -219,12 +237,21 @@ def _check_supported(model: str, request: Request, sampling: Sampling) -> None:
         "response_format": request.response_format and request.response_format.get("type") != "text",
         "frequency_penalty": sampling.frequency_penalty,
         "presence_penalty": sampling.presence_penalty,
-        **sampling.extra,
+        **{name: value for name, value in sampling.extra.items() if name != "speculation"},
     }
     if refused := [name for name, value in asked.items() if value]:
         raise RequestError(
             f"model {model!r}: a local model cannot obey {', '.join(refused)}; leave it out", billed=False
         )
+
+
+def _speculates(model: str, sampling: Sampling) -> bool:
+    """Whether the request leaves speculation on. Raises RequestError for anything but on and off."""
+    wanted = sampling.extra.get("speculation", True)
+    policy = policy_named(wanted)
+    if policy not in (None, "off"):
+        raise RequestError(f"model {model!r}: a request's speculation is on or off, got {wanted!r}", billed=False)
+    return policy is None
 
 
 def _check_ranges(model: str, sampling: Sampling) -> None:

@@ -1,13 +1,16 @@
 """The next tokens for the rows being written: the one interface between the engine and the way tokens are made.
 
-`PlainDecoding` makes one token a row and step with one model. Another way (drafting with a second model and verifying)
-makes several at once behind the same three methods.
+`PlainDecoding` makes one token a row and step, and more where somebody drafted them: every token is drawn from the
+model's own logits by the rule of `local_sampling`, and a drafted token stands when it is the one drawn. So an answer is
+the same with any drafts and with none. `local_speculation` drafts, behind the same three methods.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from itertools import accumulate
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
 from archon.clients.local_errors import first_line
@@ -24,6 +27,7 @@ _KEPT_BYTES = 1 << 26
 _PACKED_TOKENS = 512
 """Prompt tokens run in one forward: products are at full speed from there on, and what they make stays in the cache."""
 
+_NONE: Mapping[Job, Sequence[int]] = MappingProxyType({})
 Made = dict[Job, list[Token] | BaseException]
 """What each job got: its next tokens, or why it gets none."""
 
@@ -67,8 +71,17 @@ class PlainDecoding:
             made |= self._drawn([row for row, _ in rows], torch.stack([logits for _, logits in rows]))
         return made
 
-    def next(self) -> Made:
+    def next(self, drafts: Mapping[Job, Sequence[int]] = _NONE) -> Made:
+        """See `Decoding.next`. drafts: tokens proposed to follow what each job has; they stand up to the first that
+        is not the one drawn."""
+        for job, row in self._rows.items():
+            row.drafted = drafts.get(job, ())
         return self._drawn(*self._model.advance())
+
+    @property
+    def jobs(self) -> Collection[Job]:
+        """The jobs under way."""
+        return self._rows.keys()
 
     def end(self, job: Job) -> None:
         self._model.close(self._rows.pop(job))
@@ -101,17 +114,31 @@ class PlainDecoding:
             total -= oldest.size
 
     def _drawn(self, rows: list[Row], logits: Tensor) -> Made:
+        counts = [1 + len(row.drafted) for row in rows]
         finite = logits.isfinite().all(-1).tolist()
         made: Made = {}
         if not all(finite):
-            made = {row.owner: self._broken(row) for row, good in zip(rows, finite, strict=True) if not good}
-            sound = [index for index, good in enumerate(finite) if good]
-            rows, logits = [rows[index] for index in sound], logits[sound]
-        jobs: list[Job] = [row.owner for row in rows]
-        tokens = draw_tokens(logits, [job.draw for job in jobs], [len(job.tokens) for job in jobs]) if jobs else []
-        for row, token in zip(rows, tokens, strict=True):
-            row.token = token
-        return made | {job: [token] for job, token in zip(jobs, _tokens(jobs, tokens, logits), strict=True)}
+            ends = list(accumulate(counts))
+            sound = [all(finite[end - count : end]) for count, end in zip(counts, ends, strict=True)]
+            made = {row.owner: self._broken(row) for row, good in zip(rows, sound, strict=True) if not good}
+            kept = [good for good, count in zip(sound, counts, strict=True) for _ in range(count)]
+            logits = logits[[index for index, good in enumerate(kept) if good]]
+            rows = [row for row, good in zip(rows, sound, strict=True) if good]
+        return made | self._judged(rows, logits) if rows else made
+
+    def _judged(self, rows: list[Row], logits: Tensor) -> Made:
+        """What is drawn after each token fed; of a row's draws those up to the first that was not drafted."""
+        places = [(row.owner, len(row.owner.tokens) + i) for row in rows for i in range(1 + len(row.drafted))]
+        drawn = draw_tokens(logits, [job.draw for job, _ in places], [step for _, step in places])
+        tokens = iter(_tokens([job for job, _ in places], drawn, logits))
+        return {row.owner: self._stood(row, [next(tokens) for _ in range(1 + len(row.drafted))]) for row in rows}
+
+    def _stood(self, row: Row, drawn: list[Token]) -> list[Token]:
+        count = next((i for i, token in enumerate(row.drafted) if token != drawn[i].id), len(row.drafted))
+        row.length -= len(row.drafted) - count
+        row.token = drawn[count].id
+        row.owner.note_round(len(row.drafted), count)
+        return drawn[: count + 1]
 
     def _broken(self, row: Row) -> RequestError:
         self._model.close(row, broken=True)

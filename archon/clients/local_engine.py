@@ -180,13 +180,15 @@ class Engine:
         seconds = time.perf_counter() - job.began
         kept = tuple(token for token in job.tokens if token.id not in self._ends)
         if job.growing is None:
-            return Answer(self._text([token.id for token in kept]), kept, len(job.tokens), reason, seconds)
+            return Answer(
+                self._text([token.id for token in kept]), kept, len(job.tokens), reason, seconds, job.drafting
+            )
         job.growing.finish()
         if job.growing.stopped:
             starts = [0, *job.growing.ends]
             kept = tuple(token for token, at in zip(kept, starts, strict=False) if at < len(job.growing.text))
             reason = "stop"
-        return Answer(job.growing.text, kept, len(job.tokens), reason, seconds)
+        return Answer(job.growing.text, kept, len(job.tokens), reason, seconds, job.drafting)
 
     def _end_scored(self, job: Job) -> None:
         try:
@@ -194,7 +196,7 @@ class Engine:
         except Exception as error:
             self._post(job, job.done, _told(error))
             return
-        self._post(job, job.done, Answer("", tokens, 0, "stop", time.perf_counter() - job.began))
+        self._post(job, job.done, Answer("", tokens, 0, "stop", time.perf_counter() - job.began, job.drafting))
 
     def _leave(self, job: Job) -> None:
         del self._running[job]

@@ -20,6 +20,17 @@ class Token:
     top: tuple[tuple[int, float], ...] = ()
 
 
+@dataclass(slots=True)
+class Drafting:
+    """What became of drafted tokens."""
+
+    drafted: int = 0
+    accepted: int = 0
+    """Of the drafted ones, those that stood."""
+    verified: int = 0
+    """Tokens the model ran over in steps for which tokens were drafted: those, and one more a step."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What a job ends with."""
@@ -32,6 +43,7 @@ class Answer:
     finish_reason: str
     seconds: float
     """From admission to the end; waiting for a slot is not counted."""
+    drafting: Drafting
 
 
 @dataclass(eq=False, slots=True)
@@ -54,7 +66,17 @@ class Job:
     piece: Callable[[str], None] | None = None
     """Called in the loop with each new piece of text."""
     scored: tuple[int, ...] = ()
+    speculation: bool = True
+    """Whether tokens may be drafted for it."""
+    drafting: Drafting = field(default_factory=Drafting)
     cancelled: bool = False
     began: float = 0.0
     tokens: list[Token] = field(default_factory=list)
     growing: Any = None
+
+    def note_round(self, drafted: int, accepted: int) -> None:
+        """A step for which `drafted` tokens were drafted, of which `accepted` stood."""
+        if drafted:
+            self.drafting.drafted += drafted
+            self.drafting.accepted += accepted
+            self.drafting.verified += 1 + drafted

@@ -3,7 +3,8 @@
 Norm weights and the attention scale are folded into the matrices that follow, queries, keys and values are one product,
 gate and up another. **A row's results do not depend on the rows beside it**, bit for bit, where the BLAS library
 treats rows alike: products always have a multiple of 16 rows, a prompt attends to itself alone, and the shape of a
-row's attention follows from its own length. `local_probe` checks that on the machine at hand.
+token's attention follows from its own position, alone or in a block of drafted ones. `local_probe`
+checks that on the machine at hand.
 """
 
 from __future__ import annotations
@@ -95,8 +96,9 @@ class Llama:
         self._pools.promote()
         spans = spans_of(self._pools, self._heads)
         rows = [row for span in spans for row in span.pool.rows]
-        positions = _padded([row.length for row in rows])
-        x = self._weights.embedding[_padded([row.token for row in rows])]
+        fed = [token for row in rows for token in (row.token, *row.drafted)]
+        positions = _padded([position for span in spans for position in span.positions])
+        x = self._weights.embedding[_padded(fed)]
         cos, sin = self._cos[positions], self._sin[positions]
         attended = torch.zeros(len(x), self._shape.heads * self._shape.head_dim, dtype=self._dtype)
         for index, layer in enumerate(self._weights.layers):
@@ -105,8 +107,8 @@ class Llama:
                 span.attend(index, qkv, attended)
             x = self._transformed(x, attended, layer)
         for row in rows:
-            row.length += 1
-        return rows, self._head(x)[: len(rows)]
+            row.length += 1 + len(row.drafted)
+        return rows, self._head(x)[: len(fed)]
 
     def _packed(self, prompts: Sequence[Sequence[int]], starts: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
         """One forward over prompts laid end to end: logits from each prompt's start on, and each prompt's cache."""

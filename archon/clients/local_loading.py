@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Mapping
 from hashlib import sha256
@@ -21,8 +22,9 @@ from archon.errors import MissingExtraError
 from archon.models import ModelSpec
 
 if TYPE_CHECKING:
-    pass
+    from archon.clients.local_draft import Acceleration
 
+_log = logging.getLogger(__name__)
 _ZOO = "zoo:"
 _SMALL_PARAMETERS = 50_000_000
 _READ = frozenset({".json", ".jinja", ".safetensors", ".bin", ".model", ".txt"})
@@ -45,6 +47,14 @@ class LocalOptions(Options):
     encoding: Encoding = "auto"
     """How messages become tokens: zoo, chat (the folder's template), plain ("role: text" lines); auto = zoo for zoo
     models, else chat where the folder has a template, else plain."""
+    draft: str | None = None
+    """A smaller model of the same vocabulary that drafts tokens for this one: a folder or zoo/NAME. None = what the zoo
+    says for its own models, none for others. Drafts change how long an answer takes and nothing else."""
+    head: str | None = None
+    """Folder of the acceptance head trained for the two (`python -m specdec train`)."""
+    speculation: bool | str = True
+    """on, off, or a stop policy of `specdec` such as `product:0.3`; needs a draft. A request switches it off with the
+    sampling field `speculation: off`."""
 
 
 def find_folder(spec: ModelSpec) -> Path:
@@ -88,7 +98,11 @@ def is_zoo(spec: ModelSpec) -> bool:
 
 
 def loader(
-    folder: Path, config: Mapping[str, Any], options: LocalOptions
+    folder: Path,
+    config: Mapping[str, Any],
+    options: LocalOptions,
+    found: Acceleration | None = None,
+    ends: frozenset[int] = frozenset(),
 ) -> Callable[[], tuple[Decoding, Callable[[Job], tuple[Token, ...]]]]:
     """What the engine's thread calls first: loads the model and sets the threads of its computations."""
 
@@ -99,9 +113,34 @@ def loader(
             options.threads or (1 if _parameters(config) <= _SMALL_PARAMETERS else os.cpu_count() or 1)
         )
         model = load_model(folder, config, options.dtype)
-        return PlainDecoding(model), lambda job: score(model, job)
+        plain = PlainDecoding(model)
+        decoding = _accelerated(plain, model, config, found, ends) if found else plain
+        return decoding, lambda job: score(model, job)
 
     return load
+
+
+def _accelerated(
+    plain: PlainDecoding, model: LocalModel, config: Mapping[str, Any], found: Acceleration, ends: frozenset[int]
+) -> Decoding:
+    from archon.clients.local_speculation import speculative
+
+    if reason := _cannot_draft(model, config):
+        _log.warning("speculation is off: %s", reason)
+        return plain
+    return speculative(plain, found, ends)
+
+
+def _cannot_draft(model: LocalModel, config: Mapping[str, Any]) -> str:
+    """Why drafts might change what a model answers; "" where they do not."""
+    from archon.clients.local_llama import Llama
+    from archon.clients.local_probe import block_invariant
+
+    if not isinstance(model, Llama):
+        return "only plain Llama folders in safetensors take drafts"
+    # Large models are not promised to give the same bits in any company either.
+    exact = model.dtype_name == "float64" or _parameters(config) > _SMALL_PARAMETERS or block_invariant(model)
+    return "" if exact else f"on this machine {model.dtype_name} rounds a block of tokens otherwise than one by one"
 
 
 def load_model(folder: Path, config: Mapping[str, Any], dtype: str) -> LocalModel:

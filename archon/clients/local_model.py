@@ -2,7 +2,8 @@
 
 A *prefix* is a prompt that was run through the model once; any number of *rows* can go on from it. A row is one answer
 being written: it holds the tokens so far in a cache and the one token that comes next. `advance` moves every open row
-by its token in one forward.
+by its token in one forward, and beyond it by what was drafted for it; what of that does not stand is taken back by
+setting the row's length.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Prefix:
 class Row:
     """One answer being written."""
 
-    __slots__ = ("index", "length", "owner", "place", "token")
+    __slots__ = ("drafted", "index", "length", "owner", "place", "token")
 
     def __init__(self, owner: Any, length: int) -> None:
         self.owner = owner
@@ -42,6 +43,8 @@ class Row:
         """Tokens in the cache."""
         self.token = 0
         """The next token, to be set before `advance`."""
+        self.drafted: Sequence[int] = ()
+        """Tokens proposed to follow it; `advance` leaves them here."""
         self.place: Any = None
         self.index = 0
 
@@ -68,7 +71,10 @@ class LocalModel(Protocol):
         ...
 
     def advance(self) -> tuple[list[Row], Tensor]:
-        """Feeds every open row its token; the rows in order and the logits [rows, vocabulary] that follow."""
+        """Feeds every open row its token and the drafted ones; the rows in order, and the logits that follow each token
+        [Σ(1 + drafted), vocabulary], row after row. Only a model whose logits are the same, bit for bit,
+        for a token fed alone and drafted is given any drafts (`local_loading`).
+        """
         ...
 
     def close(self, row: Row, *, broken: bool = False) -> None:

@@ -33,12 +33,14 @@ class Pool:
     """Rows of at most `capacity` tokens.
 
     Attributes:
+        floor: the shortest row that belongs here.
         data: [layers, 2 (keys, values), room, heads, capacity, head_dim]; the first `len(rows)` of `room` are in use.
             What lies behind a row's length is stale but finite, so that a weight of zero makes it nothing.
     """
 
     def __init__(self, layers: int, heads: int, head_dim: int, capacity: int, dtype: torch.dtype) -> None:
         self.capacity = capacity
+        self.floor = next(n for n in range(capacity) if capacity_for(n) == capacity)
         self.rows: list[Row] = []
         self._shape = (layers, 2, heads, capacity, head_dim)
         self._dtype = dtype
@@ -91,16 +93,21 @@ class Pools:
         return (self._pools[size] for size in sorted(self._pools) if self._pools[size].rows)
 
     def add(self, row: Row, cache: Tensor) -> None:
-        """Takes in a row, with room for at least one token more."""
-        capacity = capacity_for(row.length)
+        """Takes in a row, with room for its next tokens."""
+        capacity = capacity_for(_last(row))
         if capacity not in self._pools:
             self._pools[capacity] = Pool(*self._layout, capacity, self._dtype)
         self._pools[capacity].add(row, cache)
 
     def promote(self) -> None:
-        """Moves rows that fill their pool to the next."""
+        """Moves every row whose next tokens end beyond its pool, or before it, to the pool they end in."""
         for pool in list(self):
-            for row in [row for row in pool.rows if row.length == pool.capacity]:
+            for row in [row for row in pool.rows if not pool.floor <= _last(row) < pool.capacity]:
                 cache = pool.cache(row).clone()
                 pool.remove(row)
                 self.add(row, cache)
+
+
+def _last(row: Row) -> int:
+    """The position of the last token that the row is to be fed."""
+    return row.length + len(row.drafted)

@@ -1,4 +1,5 @@
-"""Finds out whether this machine computes a row alike, bit for bit, alone and in any company."""
+"""Finds out whether this machine computes a row alike, bit for bit, alone and in any company, and a token alike, fed
+alone and in a block of drafted ones."""
 
 from __future__ import annotations
 
@@ -19,6 +20,37 @@ def row_invariant(model: Llama) -> bool:
     prompts = [[(7 * i * i + 3 * length) % 97 for i in range(length)] for length in lengths]
     together = _probe(model, prompts)
     return all(torch.equal(_probe(model, [prompt])[0], seen) for prompt, seen in zip(prompts, together, strict=True))
+
+
+def block_invariant(model: Llama) -> bool:
+    """Whether tokens fed in blocks give the same bits as fed one by one, on this machine (some milliseconds)."""
+    import torch
+
+    lengths = [length for length in (3, 7, 12, 29, 31, 70, 140) if length + 16 < model.context]
+    prompts = [[(5 * i * i + length) % 97 for i in range(length)] for length in lengths]
+    block = list(range(2, 12))
+    single = _fed(model, prompts, [[token] for token in block])
+    last = len(block) * (len(prompts) - 1)
+    # One row alone and several rows are computed in two ways.
+    alone, together = _fed(model, prompts[-1:], [block]), _fed(model, prompts, [block])
+    return torch.equal(single, together) and torch.equal(single[last:], alone)
+
+
+def _fed(model: Llama, prompts: list[list[int]], blocks: list[list[int]]) -> Tensor:
+    """Logits after each token of the blocks, fed one block after another to a row of each prompt; in prompts' order."""
+    import torch
+
+    opened = [model.open(prefix, None) for prefix in model.prefill(prompts)]
+    seen: dict[int, list[Tensor]] = {id(row): [] for row in opened}
+    for block in blocks:
+        for row in opened:
+            row.token, row.drafted = block[0], block[1:]
+        rows, logits = model.advance()
+        for row, lines in zip(rows, logits.split(len(block)), strict=True):
+            seen[id(row)].append(lines)
+    for row in opened:
+        model.close(row)
+    return torch.cat([lines for row in opened for lines in seen[id(row)]])
 
 
 def _probe(model: Llama, prompts: list[list[int]]) -> list[Tensor]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _GOLDEN = 0x9E3779B97F4A7C15
 _FIRST, _SECOND = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
+_MASK = 2**64 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,19 @@ def uniforms(seeds: Sequence[int], steps: Sequence[int]) -> Any:
         keys = _mixed(np.array(seeds, dtype=np.uint64) + golden)
         bits = _mixed(keys + (np.array(steps, dtype=np.uint64) + np.uint64(1)) * golden)
     return (bits >> np.uint64(11)) * 2.0**-53
+
+
+def uniform(seed: int, step: int) -> float:
+    """One of `uniforms`, for where an array would cost more than the number."""
+    bits = _mixed_one(_mixed_one(seed + _GOLDEN) + (step + 1) * _GOLDEN)
+    return float((bits >> 11) * 2.0**-53)
+
+
+def _mixed_one(bits: int) -> int:
+    bits &= _MASK
+    bits = (bits ^ (bits >> 30)) * _FIRST & _MASK
+    bits = (bits ^ (bits >> 27)) * _SECOND & _MASK
+    return bits ^ (bits >> 31)
 
 
 def _mixed(bits: Any) -> Any:

@@ -417,6 +417,7 @@ def test_mistakes_in_the_row_are_one_clear_line(llama: Path, tmp_path: Path, mon
 async def test_closing_ends_the_thread_and_the_calls_under_way(llama: Path) -> None:
     made = LocalClient.from_spec(spec(llama))
     calls = [asyncio.create_task(made.complete(ask(seed=seed, max_tokens=230))) for seed in range(200)]
+    await made._ready()
     await asyncio.sleep(0.01)
     thread = made._engine._thread
     assert thread is not None

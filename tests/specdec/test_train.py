@@ -77,6 +77,34 @@ def test_a_killed_run_goes_on_to_the_same_head(tmp_path: Path, monkeypatch: pyte
         assert torch.equal(value, resumed.head.state_dict()[name])
 
 
+def test_a_run_killed_while_its_texts_are_written_writes_only_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = trained(tmp_path / "whole")
+    from specdec import texts as module
+
+    monkeypatch.setattr(module, "_AT_ONCE", 4)
+    honest, asked = module._continued, list[range]()
+
+    def killed(pair: SpecDecoder, prompts: object, settings: object, which: range) -> list[module.Text]:
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        asked.append(which)
+        return honest(pair, prompts, settings, which)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "_continued", killed)
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path / "killed")
+    file = tmp_path / "killed" / "texts.jsonl"
+    assert len(file.read_text().splitlines()) == 8
+    file.write_text(file.read_text()[:-5])  # the kill cut the last line off
+    asked.clear()
+    monkeypatch.setattr(module, "_continued", lambda *given: asked.append(given[3]) or honest(*given))
+    resumed = trained(tmp_path / "killed")
+    assert asked[0].start == 7
+    assert resumed.losses == whole.losses
+
+
 def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:
     trained(tmp_path)
     with pytest.raises(SpecDecError, match="other settings"):

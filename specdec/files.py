@@ -1,0 +1,67 @@
+"""What can be said of model and head folders from their small files alone; imports no torch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from specdec.errors import SpecDecError
+
+
+def read_config(folder: str | Path) -> dict[str, Any]:
+    """`config.json` of a model folder. Raises SpecDecError where there is none, or none that can be read."""
+    file = Path(folder) / "config.json"
+    if not file.is_file():
+        raise SpecDecError(f"no model at {folder}: a Hugging Face folder with config.json and weights is needed")
+    return _object(file)
+
+
+def check_vocabulary(target: str | Path, draft: str | Path) -> None:
+    """Refuse a draft that does not speak the target's vocabulary."""
+    sizes = [read_config(folder).get("vocab_size") for folder in (target, draft)]
+    if sizes[0] != sizes[1]:
+        raise SpecDecError(
+            f"target {Path(target).name} has {sizes[0]} tokens and draft {Path(draft).name} {sizes[1]}: "
+            "both need one vocabulary; take a draft made with the target's tokenizer"
+        )
+    known = [_vocabulary(Path(folder)) for folder in (target, draft)]
+    if known[0] is not None and known[1] is not None and known[0] != known[1]:
+        raise SpecDecError(
+            f"target {Path(target).name} and draft {Path(draft).name} name their tokens differently: "
+            "both need one vocabulary; take a draft made with the target's tokenizer"
+        )
+
+
+def check_head(head: str | Path, draft: str | Path) -> None:
+    """Refuse a head folder that is incomplete, or whose head was trained on another width than the draft's."""
+    path = Path(head)
+    if not (path / "head.json").is_file() or not (path / "head.safetensors").is_file():
+        raise SpecDecError(
+            f"no acceptance head at {path}: head.json and head.safetensors are needed (python -m specdec train)"
+        )
+    width, wanted = _object(path / "head.json").get("width"), read_config(draft).get("hidden_size")
+    if width != wanted:
+        raise SpecDecError(
+            f"the head was trained on a hidden state of {width} and draft {Path(draft).name} has {wanted}: "
+            "use the draft it was trained with, or train a head for this one (python -m specdec train)"
+        )
+
+
+def _object(file: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SpecDecError(f"{file} cannot be read: {error}") from None
+    if not isinstance(found, dict):
+        raise SpecDecError(f"{file} holds no JSON object")
+    return found
+
+
+def _vocabulary(path: Path) -> object:
+    """Token names of a `tokenizer.json`; None where there is none to compare."""
+    try:
+        raw = json.loads((path / "tokenizer.json").read_text(encoding="utf-8"))
+        return raw["model"]["vocab"], [(token["id"], token["content"]) for token in raw.get("added_tokens", [])]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
