@@ -92,6 +92,8 @@ class RunContext:
     sink: Callable[[Chunk], None] | None = None
     """Receives the pieces of the output node's answer when it is made by a single call."""
     trace: Trace = field(default_factory=Trace)
+    began: float = field(default_factory=time.monotonic)
+    """Monotonic time that the trace's seconds count from."""
     partial: bool = False
     """Whether a draw that the budget refuses is dropped like a failed one, so that the run goes on with what it has."""
     refused: BudgetError | None = None
@@ -285,7 +287,7 @@ class NodeContext:
         return completion
 
     def _record(self, call: Call) -> None:
-        self.run.trace.calls.append(call)
+        self.run.trace.calls.append(replace(call, ended=time.monotonic() - self.run.began))
 
     def _prompt_tokens(self, model: str, messages: tuple[Message, ...]) -> int:
         client = self.run.client(model)

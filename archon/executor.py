@@ -107,6 +107,7 @@ async def run(
     context.first_sample = first_sample
     _open_models(graph, context)
     job = _Run(graph, context, State(tuple(messages)), watch)
+    context.began = job.began
     try:
         async with asyncio.timeout(deadline):
             state = await job.result()

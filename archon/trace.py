@@ -28,6 +28,8 @@ class Call:
     """Why the draw was dropped; None = it succeeded."""
     text: str = ""
     """The model's answer."""
+    ended: float | None = field(default=None, compare=False)
+    """Seconds from the start of the run; None = not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +107,14 @@ class Trace:
         notes = sorted(self.notes, key=lambda note: (rank[note.node], note.kind, note.message))
         return {
             "nodes": [_node(record) for record in self.nodes.values()],
-            "calls": [asdict(call) for call in calls],
+            "calls": [_call(call) for call in calls],
             "notes": [asdict(note) for note in notes],
         }
+
+
+def _call(call: Call) -> dict[str, Any]:
+    """Without the time it ended: what is told of a call is the same whenever it arrives."""
+    return {name: value for name, value in asdict(call).items() if name != "ended"}
 
 
 def _node(record: NodeRecord) -> dict[str, Any]:

@@ -177,6 +177,5 @@ def _chat(call: Call) -> Iterator[tuple[str, Any]]:
 
 def _times(call: Call, began: float, node_end: float) -> tuple[float, float]:
     """When a call began and ended, Unix seconds; of a call without a time of its own, the node's end is its end."""
-    ended = getattr(call, "ended", None)
-    end = node_end if ended is None else began + ended
+    end = node_end if call.ended is None else began + call.ended
     return end - (0.0 if call.cached else call.usage.seconds), end
