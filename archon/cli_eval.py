@@ -7,6 +7,7 @@ from typing import Any, cast, get_args
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from archon import cli_sandbox
 from archon.budget import Budget
 from archon.clients.cache import CacheStore
 from archon.clients.stack import ClientStack
@@ -28,8 +29,12 @@ async def report(
     concurrency: int,
     most: tuple[int | None, float | None],
     console: Console,
+    unsafe: bool = False,
 ) -> dict[str, Any]:
-    """Evaluates, prints, and returns the summary as plain data. `most` = calls and US dollars at most."""
+    """Evaluates, prints, and returns the summary as plain data.
+
+    `most` = calls and US dollars at most; `unsafe`: see --unsafe-exec.
+    """
     if split not in get_args(Split):
         raise UnknownNameError("split", split, get_args(Split))
     questions = benchmark.questions(cast(Split, split))[:limit]
@@ -41,18 +46,21 @@ async def report(
     )
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     try:
-        with Progress(*columns, console=console, transient=True) as progress:
-            bar = progress.add_task(f"{benchmark.name} ({split})", total=len(questions))
-            found = await evaluate(
-                system.graph,
-                benchmark,
-                questions,
-                stack,
-                seed=seed,
-                concurrency=concurrency,
-                budget=budget,
-                on_result=lambda _: progress.advance(bar),
-            )
+        needed = cli_sandbox.needed_by(benchmark, system.graph)
+        async with cli_sandbox.opened(unsafe, needed) as sandbox:
+            with Progress(*columns, console=console, transient=True) as progress:
+                bar = progress.add_task(f"{benchmark.name} ({split})", total=len(questions))
+                found = await evaluate(
+                    system.graph,
+                    benchmark,
+                    questions,
+                    stack,
+                    seed=seed,
+                    concurrency=concurrency,
+                    budget=budget,
+                    on_result=lambda _: progress.advance(bar),
+                    sandbox=sandbox,
+                )
     finally:
         await stack.aclose()
     summary = _summary(system, benchmark, split, found)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from archon import cli_sandbox
 from archon.cli_files import JsonFile, write_json
+from archon.cli_sandbox import UnsafeExec
 from archon.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -57,6 +61,7 @@ def search(
     models: Annotated[Path | None, typer.Option("--models", help="YAML file with rows of the model table.")] = None,
     cache: Annotated[Path | None, typer.Option("--cache", help="Call cache to share; default: in the folder.")] = None,
     concurrency: Annotated[int, typer.Option(min=1, help="Questions at once.")] = 32,
+    unsafe_exec: UnsafeExec = False,
     json_file: JsonFile = None,
 ) -> None:
     """Search a space of architectures on a benchmark; end with a verdict, winner.yaml and report.html."""
@@ -92,7 +97,7 @@ def search(
     if dry_run:
         _show_estimate(settings)
         return
-    result = _searched(settings, console)
+    result = _searched(settings, console, unsafe_exec)
     _show_result(result)
     if json_file:
         write_json(json_file, result.summary)
@@ -134,12 +139,10 @@ def _value(text: str) -> int | float | str:
     return text
 
 
-def _searched(settings: SearchSettings, console: Console) -> SearchResult:
+def _searched(settings: SearchSettings, console: Console, unsafe: bool) -> SearchResult:
     """Runs the search behind a progress bar; Ctrl-C leaves a study that --resume continues."""
     from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bar
-
-    from archon.search.study import search as run_search
 
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn())
     with Bar(*columns, TimeElapsedColumn(), TextColumn("{task.fields[facts]}"), console=console, transient=True) as bar:
@@ -156,13 +159,22 @@ def _searched(settings: SearchSettings, console: Console) -> SearchResult:
             )
 
         try:
-            return asyncio.run(run_search(settings, listener))
+            return asyncio.run(_sandboxed(settings, listener, unsafe))
         except KeyboardInterrupt:
             bar.stop()
             console.print(
                 f"Stopped. Everything done is kept in {settings.out}; run the same command with --resume to go on."
             )
             raise
+
+
+async def _sandboxed(settings: SearchSettings, listener: Callable[[Progress], None], unsafe: bool) -> SearchResult:
+    """The search, with a sandbox for code that models write."""
+    from archon.search.study import search as run_search
+
+    needed = cli_sandbox.needed_by(settings.benchmark, space=settings.space)
+    async with cli_sandbox.opened(unsafe, needed) as sandbox:
+        return await run_search(replace(settings, sandbox=sandbox), listener)
 
 
 def _facts(progress: Progress) -> str:

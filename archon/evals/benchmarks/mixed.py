@@ -71,6 +71,11 @@ class MixedScorer:
 
     scorers: Mapping[str, Scorer]
 
+    @property
+    def needs_sandbox(self) -> bool:
+        """Whether any part's answers are code."""
+        return any(getattr(scorer, "needs_sandbox", False) for scorer in self.scorers.values())
+
     async def score(self, question: Question, answer: Completion, ctx: Context | None = None) -> Score:
         """The score its own benchmark gives."""
         return await self.scorers[question.meta[PART]].score(question, answer, ctx)
