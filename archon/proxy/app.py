@@ -2,8 +2,8 @@
 
     access log → key → bounds → idempotency → routes
 
-The three POST routes stand on bare ASGI (archon.proxy.http.Endpoint), because what FastAPI does for a route costs more
-than passing a request through; their schemas are written into the OpenAPI document by `archon.proxy.openapi`.
+The three POST routes stand on bare ASGI (archon.proxy.http.Endpoint) before FastAPI, because what it does for a route
+The three POST routes stand on bare ASGI (archon.proxy.http.Endpoint) before FastAPI, because what it does for a
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -25,6 +25,7 @@ from starlette.routing import Route
 from archon import __version__
 from archon.proxy import openapi, pages, reload, routes_models
 from archon.proxy.architectures import load
+from archon.proxy.asgi import App, Receive, Scope, Send
 from archon.proxy.auth import KeyMiddleware, opening
 from archon.proxy.bounds import BoundsMiddleware
 from archon.proxy.errors import ApiError
@@ -49,7 +50,34 @@ _SWEEP = 1.0
 """Seconds between two looks for catalogues that are no longer used."""
 
 
-def create_app(settings: Settings) -> FastAPI:
+class ProxyApp(FastAPI):
+    """FastAPI behind this server's own chain, with the POST routes before it.
+
+    Attributes:
+        chain: what a request meets first; FastAPI itself while it is None.
+    """
+
+    chain: App | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One connection, or the lifespan."""
+        if self.chain is None or scope["type"] != "http":
+            await super().__call__(scope, receive, send)
+        else:
+            await self.chain(scope, receive, send)
+
+    def routed(self, posts: Mapping[str, App]) -> App:
+        """The innermost app: a POST route where one is meant, FastAPI for everything else."""
+        everything = super().__call__
+
+        async def route(scope: Scope, receive: Receive, send: Send) -> None:
+            found = posts.get(scope["path"]) if scope["method"] == "POST" else None
+            await (found or everything)(scope, receive, send)
+
+        return route
+
+
+def create_app(settings: Settings) -> ProxyApp:
     """The server of these settings.
 
     Raises:
@@ -58,7 +86,7 @@ def create_app(settings: Settings) -> FastAPI:
     return _app(_services(settings))
 
 
-def app_from_environ() -> FastAPI:
+def app_from_environ() -> ProxyApp:
     """The app of a worker process."""
     raw: dict[str, Any] = json.loads(os.environ[SETTINGS])
     paths = {name: None if raw[name] is None else Path(raw[name]) for name in ("models", "cache")}
@@ -96,9 +124,9 @@ def _traces(settings: Settings, metrics: Metrics) -> TraceStore:
     )
 
 
-def _app(services: Services) -> FastAPI:
+def _app(services: Services) -> ProxyApp:
     settings = services.settings
-    app = FastAPI(
+    app = ProxyApp(
         title="Archon Engine",
         version=__version__,
         lifespan=_lifespan,
@@ -107,20 +135,27 @@ def _app(services: Services) -> FastAPI:
         openapi_url="/openapi.json" if settings.docs else None,
     )
     app.state.services = services
-    for path, handler in _posts():
-        app.router.routes.insert(0, Route(path, Endpoint(services, path, handler), methods=["POST"]))
+    posts = {path: Endpoint(services, path, handler) for path, handler in _posts()}
+    for path, endpoint in posts.items():  # for what is not a POST: 405
+        app.router.routes.append(Route(path, endpoint, methods=["POST"]))
     routes_models.add(app, services)
     if services.traces is not None and settings.docs:
         pages.install(app, services.traces, lambda: _shown(services))
     openapi.install(app)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _unexpected)
-    app.add_middleware(Idempotency().wrap)  # type: ignore[arg-type]  # a factory serves as well as a class
-    app.add_middleware(BoundsMiddleware, max_body=settings.max_body_bytes)
-    if services.keys is not None:
-        app.add_middleware(KeyMiddleware, store=services.keys, open_to_all=services.open_to_all)
-    app.add_middleware(AccessLogMiddleware, content=settings.log_content, observe=services.metrics.request)
+    app.chain = _chain(app.routed(posts), services)
     return app
+
+
+def _chain(app: App, services: Services) -> App:
+    """What every request goes through, the last one first."""
+    settings = services.settings
+    app = Idempotency().wrap(app)
+    app = BoundsMiddleware(app, max_body=settings.max_body_bytes)
+    if services.keys is not None:
+        app = KeyMiddleware(app, services.keys, services.open_to_all)
+    return AccessLogMiddleware(app, content=settings.log_content, observe=services.metrics.request)
 
 
 def _posts() -> list[tuple[str, Handler]]:

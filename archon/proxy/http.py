@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
@@ -46,8 +45,6 @@ class Call:
     """Seconds spent waiting for upstreams."""
     spent: bool = False
     """Whether something was paid for already."""
-    trace_id: str = field(default_factory=lambda: "tr_" + secrets.token_hex(12))
-    """Of what the request did."""
     _token_seen: bool = False
 
     @property

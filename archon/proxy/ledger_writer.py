@@ -1,13 +1,12 @@
 """The ledger's thread: gathers claims and outcomes, writes them in one transaction, answers the event loop.
 
-A claim wakes the thread at once. Outcomes wait for the next claim or a fiftieth of a second, since nobody waits for
-them.
+A claim goes to the thread at the end of the event loop's turn, or when the commit under way is done. Outcomes wait
+for the next claim or a fiftieth of a second, since nobody waits for them.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import threading
 import time
@@ -28,8 +27,6 @@ REAP = 15.0
 """Seconds between looks for processes that died."""
 RETRY = 0.5
 """Seconds before outcomes that could not be written are tried again."""
-MOST = 1000
-"""Requests in one transaction."""
 
 logger = logging.getLogger("archon.proxy.ledger")
 
@@ -53,105 +50,164 @@ class _Stop:
 
 
 Item = _Claimed | _Asked | Outcome | _Stop
+Answer = tuple["asyncio.Future[Any]", Any, Exception | None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """What goes to the thread at once, and the event loop that is told when it is written; None = nobody's."""
+
+    items: list[Item]
+    loop: asyncio.AbstractEventLoop | None = None
 
 
 class Writer:
-    """Owns the book: nothing else touches it while the thread runs."""
+    """Owns the book: nothing else touches it while the thread runs.
+
+    Items are gathered on the event loop and handed over a batch at a time, one batch under way: waking the thread takes
+    the interpreter's lock from the loop, so it is done once a commit and not once a request.
+    """
 
     def __init__(self, book: Book) -> None:
         self._book = book
-        self._items: SimpleQueue[Item] = SimpleQueue()
+        self._batches: SimpleQueue[_Batch] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._closed = False
         self._unwritten: list[Outcome] = []
+        self._pending: list[Item] = []
+        self._urgent = False
+        self._under_way: asyncio.AbstractEventLoop | None = None
+        self._planned: asyncio.TimerHandle | asyncio.Handle | None = None
+        self._planned_on: asyncio.AbstractEventLoop | None = None
 
     def claim(self, claim: Claim) -> asyncio.Future[Grant]:
         """The answer to a claim, once it is on file."""
         future: asyncio.Future[Grant] = asyncio.get_running_loop().create_future()
-        self._send(_Claimed(claim, future))
+        self._send(_Claimed(claim, future), urgent=True)
         return future
 
     def put(self, outcome: Outcome) -> None:
         """Notes an outcome; never waits."""
-        self._send(outcome)
+        self._send(outcome, urgent=False)
 
     async def ask(self, question: Callable[[], T]) -> T:
         """The answer to a question, asked after everything that came before it was written."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._send(_Asked(question, future))
+        self._send(_Asked(question, future), urgent=True)
         return await future
 
     async def aclose(self) -> None:
         """Writes what is outstanding, ends the thread, closes the book. Idempotent."""
         if not self._closed:
             self._closed = True
-            self._items.put(_Stop())
+            self._batches.put(_Batch([*self._pending, _Stop()]))
+            self._pending = []
             if self._thread is None:
                 self._run()
             else:
                 await asyncio.to_thread(self._thread.join)
             self._book.close()
 
-    def _send(self, item: Item) -> None:
+    def _send(self, item: Item, urgent: bool) -> None:
         if self._closed:
             raise LedgerError("the ledger is closed")
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="archon-ledger", daemon=True)
             self._thread.start()
-        self._items.put(item)
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self._batches.put(_Batch([item]))
+            return
+        self._pending.append(item)
+        self._urgent |= urgent
+        if self._under_way is not loop:
+            self._plan(loop)
+
+    def _plan(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Sees to it that what is pending goes to the thread: at the end of this turn of the loop, or soon after."""
+        if self._planned is not None and self._planned_on is loop:
+            if not self._urgent or not isinstance(self._planned, asyncio.TimerHandle):
+                return
+            self._planned.cancel()
+        self._planned_on = loop
+        flush = self._flush
+        self._planned = loop.call_soon(flush, loop) if self._urgent else loop.call_later(LINGER, flush, loop)
+
+    def _flush(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._planned = None
+        if self._pending and self._under_way is not loop:
+            batch, self._pending, self._urgent = _Batch(self._pending, loop), [], False
+            self._under_way = loop
+            self._batches.put(batch)
+
+    def _written(self, loop: asyncio.AbstractEventLoop | None, answers: Sequence[Answer]) -> None:
+        """On the event loop: tells who waits, and hands over what has come in meanwhile."""
+        for future, result, error in answers:
+            if not future.done():
+                if error is None:
+                    future.set_result(result)
+                else:
+                    future.set_exception(error)
+        self._under_way = None
+        if loop is not None and self._pending:
+            if self._urgent:
+                self._flush(loop)
+            else:
+                self._plan(loop)
 
     def _run(self) -> None:
         looked = time.monotonic()
         while True:
-            batch = self._gathered()
-            self._write(batch)
-            if any(isinstance(item, _Stop) for item in batch):
+            batch = self._next()
+            answers = self._write(batch.items)
+            self._tell(batch.loop, answers)
+            if any(isinstance(item, _Stop) for item in batch.items):
                 return
             if time.monotonic() - looked > REAP:
                 self._reap()
                 looked = time.monotonic()
 
-    def _gathered(self) -> list[Item]:
-        """Everything that has come in; lingers only while nobody waits for an answer."""
-        batch: list[Item] = []
-        with contextlib.suppress(Empty):
-            batch.append(self._items.get(timeout=RETRY if self._unwritten else REAP))
-            until = time.monotonic() + LINGER
-            while len(batch) < MOST:
-                patience = until - time.monotonic() if isinstance(batch[-1], Outcome) else 0.0
-                until = until if patience > 0 else 0.0
-                batch.append(self._items.get(timeout=patience) if patience > 0 else self._items.get_nowait())
-        return batch
+    def _next(self) -> _Batch:
+        """The next batch; an empty one when it is time to look around."""
+        try:
+            return self._batches.get(timeout=RETRY if self._unwritten else REAP)
+        except Empty:
+            return _Batch([])
 
-    def _write(self, batch: Sequence[Item]) -> None:
+    def _write(self, batch: Sequence[Item]) -> list[Answer]:
         claimed = [item for item in batch if isinstance(item, _Claimed)]
         outcomes = self._unwritten + [item for item in batch if isinstance(item, Outcome)]
-        if claimed or outcomes:
-            self._commit(claimed, outcomes)
-        for item in batch:
-            if isinstance(item, _Asked):
-                self._answer(item)
+        answers = self._commit(claimed, outcomes) if claimed or outcomes else []
+        return answers + [self._answer(item) for item in batch if isinstance(item, _Asked)]
 
-    def _commit(self, claimed: Sequence[_Claimed], outcomes: list[Outcome]) -> None:
+    def _commit(self, claimed: Sequence[_Claimed], outcomes: list[Outcome]) -> list[Answer]:
         try:
             grants = self._book.commit([item.claim for item in claimed], outcomes)
         except Exception as error:  # whatever it is, nothing was written: requests are refused, outcomes tried again
             failure = error if isinstance(error, ArchonError) else LedgerError(f"the ledger failed ({error})")
             logger.error("%s; %d outcomes are kept and tried again", failure, len(outcomes))
             self._unwritten = outcomes
-            for item in claimed:
-                _tell(item.future, None, failure)
-            return
+            return [(item.future, None, failure) for item in claimed]
         self._unwritten = []
-        _tell_all([item.future for item in claimed], grants)
+        return [(item.future, grant, None) for item, grant in zip(claimed, grants, strict=True)]
 
-    def _answer(self, asked: _Asked) -> None:
+    def _answer(self, asked: _Asked) -> Answer:
         try:
             if self._unwritten:
                 raise LedgerError("the ledger cannot be written")
-            _tell(asked.future, asked.question(), None)
+            return asked.future, asked.question(), None
         except Exception as error:  # the asker's to handle
-            _tell(asked.future, None, error)
+            return asked.future, None, error
+
+    def _tell(self, loop: asyncio.AbstractEventLoop | None, answers: Sequence[Answer]) -> None:
+        """One call into the loop for the whole batch."""
+        loops = {loop} if loop is not None else {future.get_loop() for future, _, _ in answers}
+        for each in loops:
+            try:
+                each.call_soon_threadsafe(self._written, each, [told for told in answers if told[0].get_loop() is each])
+            except RuntimeError:  # the loop is closed: nobody waits any more
+                self._under_way = None
 
     def _reap(self) -> None:
         try:
@@ -159,29 +215,3 @@ class Writer:
                 logger.warning("%d requests of processes that died are charged at their worst case", reaped)
         except Exception as error:  # looked at again at the next round
             logger.error("the ledger could not look for dead processes: %s", error)
-
-
-def _tell_all(futures: Sequence[asyncio.Future[Grant]], grants: Sequence[Grant]) -> None:
-    """Answers all of one loop in one call."""
-    if not futures:
-        return
-
-    def tell() -> None:
-        for future, grant in zip(futures, grants, strict=True):
-            if not future.done():
-                future.set_result(grant)
-
-    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-        futures[0].get_loop().call_soon_threadsafe(tell)
-
-
-def _tell(future: asyncio.Future[Any], result: Any, error: Exception | None) -> None:
-    def tell() -> None:
-        if not future.done():
-            if error is not None:
-                future.set_exception(error)
-            else:
-                future.set_result(result)
-
-    with contextlib.suppress(RuntimeError):
-        future.get_loop().call_soon_threadsafe(tell)

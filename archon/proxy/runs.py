@@ -67,7 +67,7 @@ class Job:
 def prepare(call: Call, served: Served, ask: Ask) -> Job:
     """The job, before any call."""
     seed = ask.seed if ask.seed is not None else secrets.randbits(62)
-    return Job(served, ask, call.trace_id, seed, traces=[Trace() for _ in range(ask.n)])
+    return Job(served, ask, "tr_" + secrets.token_hex(12), seed, traces=[Trace() for _ in range(ask.n)])
 
 
 async def perform(call: Call, job: Job, sink: Sink | None = None, watch: Watch | None = None) -> Sequence[Result]:
