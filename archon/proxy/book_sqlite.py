@@ -18,6 +18,7 @@ import os
 import secrets
 import sqlite3
 from collections.abc import Sequence
+from dataclasses import astuple
 from pathlib import Path
 
 from archon.errors import ConfigError
@@ -175,21 +176,10 @@ class SqliteBook:
         if page.opened:
             rows = [[c.id, *c.account, c.request_id, c.micro_usd, c.tokens, c.at] for c in page.opened]
             self._db.execute(_OPEN, (self.worker, json.dumps(rows)))
-        totals = [[*account, *_fields(total)] for account, total in page.totals.items()]
+        totals = [[*account, *astuple(total)] for account, total in page.totals.items()]
         self._db.execute(_PUT_TOTALS, (json.dumps(totals),))
         if page.arrivals:
             self._db.execute(_PUT_RATES, (json.dumps(list(page.arrivals.items())),))
-
-
-def _fields(total: Total) -> list[int]:
-    return [
-        total.spent_micro_usd,
-        total.spent_tokens,
-        total.held_micro_usd,
-        total.held_tokens,
-        total.flagged_micro_usd,
-        total.requests,
-    ]
 
 
 def _locked(path: Path, *, wait: bool = True) -> int | None:

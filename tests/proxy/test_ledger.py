@@ -298,3 +298,25 @@ async def test_settled_requests_leave_no_rows_behind(tmp_path: Path) -> None:
         assert db.execute("SELECT count(*) FROM entries").fetchone() == (0,)
     db.close()
     assert list((tmp_path / "proxy.db.workers").iterdir()) == []
+
+
+class Forgetful(Flaky):
+    """A book that writes a commit and loses the word of it."""
+
+    def commit(self, claims: Sequence[Claim], outcomes: Sequence[Outcome]) -> list[Grant]:
+        grants = self.inner.commit(claims, outcomes)
+        if self.broken:
+            self.broken = False
+            raise sqlite3.OperationalError("connection lost")
+        return grants
+
+
+async def test_a_reservation_whose_confirmation_was_lost_is_given_back(tmp_path: Path) -> None:
+    forgetful = Forgetful(SqliteBook(tmp_path / "proxy.db"))
+    book = Ledger(forgetful, clock=lambda: NOON)
+    forgetful.broken = True
+    with pytest.raises(LedgerError):
+        await reserved(book, key(), 100)
+    (await reserved(book, key(), 1)).release()
+    assert await book.spent_today("key_1") == Total(0, 0, 0, 0, 0, 2)
+    await book.aclose()
