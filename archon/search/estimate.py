@@ -28,7 +28,7 @@ SAMPLE = 200
 USUAL_ANSWER_TOKENS = 300
 """Length of an answer."""
 ZOO_ANSWER_TOKENS = 31
-"""The same for models of the zoo, by far shorter: the mean over abacus, clerk and till on `ledger`, greedy (30.6 to 30.9)."""
+"""The same for models of the zoo: the mean of abacus, clerk and till on `ledger`, greedy (30.6 to 30.9)."""
 
 
 @dataclass(frozen=True, slots=True)
