@@ -85,7 +85,7 @@ def _serve(settings: Settings, port: int, workers: int, log_level: str) -> None:
     )
     server = uvicorn.Server(config)
     if workers > 1:
-        Multiprocess(config, target=server.run, sockets=[listening]).run()
+        Multiprocess(config, sockets=[listening]).run()
     else:
         server.run(sockets=[listening])
 

@@ -3,7 +3,8 @@
     access log → key → bounds → idempotency → routes
 
 The three POST routes stand on bare ASGI (archon.proxy.http.Endpoint) before FastAPI, because what it does for a route
-The three POST routes stand on bare ASGI (archon.proxy.http.Endpoint) before FastAPI, because what it does for a
+costs as much as passing a request through; their schemas are written into the OpenAPI document by
+`archon.proxy.openapi`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -178,7 +179,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         services.swap(load(services.settings))
         return ", ".join(served.id for served in services.catalogue)
 
-    remove = lambda: None  # noqa: E731
+    remove: Callable[[], None] = _nothing
     with suppress(NotImplementedError, RuntimeError, ValueError):  # no signals here: a thread, or Windows
         remove = reload.install(again)
     sweeping = asyncio.create_task(_sweep(services))
@@ -188,6 +189,10 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         sweeping.cancel()
         remove()
         await services.aclose()
+
+
+def _nothing() -> None:
+    """Takes no handler away."""
 
 
 async def _sweep(services: Services) -> None:

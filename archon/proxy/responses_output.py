@@ -173,7 +173,7 @@ class ResponseEvents:
     def _place(self) -> Json:
         return {"output_index": 0, "content_index": 0, "item_id": message_item(self._job, None)["id"]}
 
-    def _event(self, name: str, **fields: Any) -> tuple[str, bytes]:
+    def _event(self, name: str, /, **fields: Any) -> tuple[str, bytes]:
         body = {"type": name, "sequence_number": self._number, **fields}
         self._number += 1
         return name, json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")

@@ -182,6 +182,18 @@ def test_responses_with_tools(client: OpenAI, model: str) -> None:
 
 
 @MODELS
+def test_streamed_responses_with_tools(client: OpenAI, model: str) -> None:
+    tool: Any = {"type": "function", "name": "add", "parameters": {"type": "object"}, "strict": False}
+    with client.responses.stream(model=model, input="what is 2 + 2?", tools=[tool]) as stream:
+        events = list(stream)
+        final = stream.get_final_response()
+    (call,) = final.output
+    assert call.type == "function_call"
+    assert (call.name, call.arguments) == ("add", '{"a": 2}')
+    assert "response.function_call_arguments.done" in [event.type for event in events]
+
+
+@MODELS
 def test_streamed_responses(client: OpenAI, model: str) -> None:
     with client.responses.create(model=model, input="what is 2 + 2?", stream=True) as stream:
         events = list(stream)
