@@ -80,9 +80,9 @@ class Worker:
 
     def kill(self) -> None:
         """Ends every process of the worker, which can have left neither its process group nor its namespace."""
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        with suppress(ProcessLookupError):
+        if self._process.returncode is None:  # once it is reaped, its number may be another's
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
             self._process.kill()
         for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
             with suppress(OSError):

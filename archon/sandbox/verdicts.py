@@ -94,7 +94,8 @@ class CodeSandbox:
         """One run in a fresh worker, with what was said of each test. Blocks. Raises as `check_all` does."""
         self._chosen()
         assert self._pool is not None
-        self.runs += 1
+        with self._lock:
+            self.runs += 1
         worker = self._pool.take()
         try:
             return worker.examine(program, tests, tuple(names) or exposed(program))
