@@ -55,19 +55,19 @@ def serve(
         deadline=deadline,
         drain=drain,
         log_content=log_content,
+        log_level=log_level,
     )
-    _serve(settings, port, workers, log_level)
+    _serve(settings, port, workers)
 
 
-def _serve(settings: Settings, port: int, workers: int, log_level: str) -> None:
+def _serve(settings: Settings, port: int, workers: int) -> None:
     import uvicorn
     from uvicorn.supervisors import Multiprocess
 
     from archon.proxy import logs
     from archon.proxy.app import SETTINGS, create_app, for_workers
-    from archon.proxy.slow import timed_protocol
 
-    logs.configure(log_level)
+    logs.configure(settings.log_level)
     listening = _listening(settings.host, port)
     app = create_app(settings)  # here as well where workers make their own: what is wrong is told before they start
     services = app.state.services
@@ -77,7 +77,7 @@ def _serve(settings: Settings, port: int, workers: int, log_level: str) -> None:
         app if workers == 1 else "archon.proxy.app:app_from_environ",
         factory=workers > 1,
         workers=workers,
-        http=timed_protocol(),
+        http="archon.proxy.timed_http:TimedProtocol",  # type: ignore[arg-type]  # uvicorn takes a path as well
         log_config=None,
         access_log=False,
         server_header=False,

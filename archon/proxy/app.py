@@ -24,7 +24,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from archon import __version__
-from archon.proxy import openapi, pages, reload, routes_models
+from archon.proxy import logs, openapi, pages, reload, routes_models
 from archon.proxy.architectures import load
 from archon.proxy.asgi import App, Receive, Scope, Send
 from archon.proxy.auth import KeyMiddleware, opening
@@ -91,7 +91,9 @@ def app_from_environ() -> ProxyApp:
     """The app of a worker process."""
     raw: dict[str, Any] = json.loads(os.environ[SETTINGS])
     paths = {name: None if raw[name] is None else Path(raw[name]) for name in ("models", "cache")}
-    return create_app(Settings(**{**raw, **paths, "files": tuple(Path(each) for each in raw["files"])}))
+    settings = Settings(**{**raw, **paths, "files": tuple(Path(each) for each in raw["files"])})
+    logs.configure(settings.log_level)
+    return create_app(settings)
 
 
 def for_workers(settings: Settings) -> str:

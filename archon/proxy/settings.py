@@ -36,5 +36,7 @@ class Settings:
     trace_text: bool = True
     """Whether traces hold the texts; without, only figures."""
     log_content: bool = False
+    """Whether messages and answers are logged too."""
+    log_level: str = "info"
     docs: bool = True
     """Whether /docs, /openapi.json and /ui are served."""
