@@ -102,9 +102,17 @@ async def run(
         raise ConfigError("the conversation is empty; give at least one message")
     graph = architecture if isinstance(architecture, Graph) else check(architecture)
     context = RunContext(
-        clients, extraction.extractor(extractor), seed, budget, sandbox, options, sink, trace or Trace(), partial
+        clients,
+        extraction.extractor(extractor),
+        seed=seed,
+        budget=budget,
+        sandbox=sandbox,
+        options=options,
+        sink=sink,
+        trace=trace or Trace(),
+        partial=partial,
+        first_sample=first_sample,
     )
-    context.first_sample = first_sample
     _open_models(graph, context)
     job = _Run(graph, context, State(tuple(messages)), watch)
     context.began = job.began

@@ -186,5 +186,5 @@ _TAIL = """\
 `{"archon": {"max_usd": 0.01, "max_seconds": 20, "max_calls": 8}}` bounds a request. A run that meets its bound makes
 no further call and answers with the best candidate it has: the first of the last stage that has any, which is the best
 scored, else the one most of its siblings agree with. The answer's `archon` object says so under `stopped`. Where
-nothing has been drawn yet the request fails with 400 (`cap_too_small`) or 504.
+nothing has been drawn yet the request fails with 400 (`cap_too_small`).
 """

@@ -11,10 +11,11 @@ from typing import Any
 
 from archon import executor
 from archon.budget import Budget
-from archon.errors import ArchonError
+from archon.errors import ArchonError, DeadlineRunError
 from archon.executor import Result
 from archon.proxy.architectures import Served
 from archon.proxy.ask import Ask, check_answer
+from archon.proxy.errors import ApiError
 from archon.proxy.http import Call
 from archon.proxy.metered import Metered
 from archon.trace import NodeRecord, Trace
@@ -112,7 +113,7 @@ async def _one(
     sink: Sink | None,
     watch: Watch | None,
 ) -> Result:
-    return await executor.run(
+    run = executor.run(
         job.served.graph,
         job.ask.messages,
         clients,
@@ -127,6 +128,12 @@ async def _one(
         trace=job.traces[index],
         watch=(lambda record: watch(index, record)) if watch else None,
     )
+    try:
+        return await run
+    except DeadlineRunError as error:
+        if job.ask.archon.max_seconds is None or deadline < job.ask.archon.max_seconds:
+            raise
+        raise ApiError(400, str(error), code="cap_too_small", param="archon", retry=False) from None
 
 
 def _budget(ask: Ask) -> Budget | None:
