@@ -1,4 +1,4 @@
-"""One worker from the outside: started, given its job, listened to, and killed with all that belongs to it."""
+"""One worker from the outside: started, given jobs, listened to, and killed with all that belongs to it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import secrets
 import select
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from archon.sandbox.limits import Limits
 
 _START_SECONDS = 60.0
 _MOST_REPORTED = 2**20
+_NONE = (False, "no result: time or memory was over, or the run crashed")
 
 
 class SandboxError(ArchonError):
@@ -37,25 +39,28 @@ class Report:
 
 
 class Worker:
-    """A worker process, waiting for its one job."""
+    """A worker process. It serves one job at a time, each with fresh processes of its own."""
 
     def __init__(self, backend: Backend, limits: Limits, slot: int) -> None:
-        self.slot = slot
+        self.sound = True
+        """False once a job was not seen to its end: then the worker must be killed."""
         self._limits = limits
-        self._buffer = b""
-        pipe = subprocess.PIPE
+        self._control, theirs = socket.socketpair()
         try:
             self._process = subprocess.Popen(
                 backend.command(limits, slot),
-                stdin=pipe,
-                stdout=pipe,
-                stderr=pipe,
+                stdin=theirs,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
                 env=environment(),
                 cwd="/",
                 start_new_session=True,
             )
         except OSError as error:
+            self._control.close()
             raise SandboxError(f"the sandbox ({backend.name}) could not be started: {error}") from error
+        finally:
+            theirs.close()
 
     @property
     def pid(self) -> int:
@@ -67,15 +72,17 @@ class Worker:
         return self._process.poll() is None
 
     def examine(self, program: str, tests: Sequence[str], names: Sequence[str]) -> Report:
-        """Runs the job. Raises SandboxError where the worker never became ready."""
+        """Runs a job. Raises SandboxError where the worker did not become ready, or could not confine the job."""
+        self.sound = False
         self._await_ready()
         nonce = secrets.token_hex(16)
         job = {"nonce": nonce, "program": program, "tests": list(tests), "names": list(names)}
-        deadline = time.monotonic() + self._limits.wall_seconds
-        report = Report()
-        sent = self._sent(_framed(job | {"test_seconds": self._limits.test_seconds}), deadline)
-        if not (sent and self._listen(report, nonce, deadline)) and len(report.results) < len(tests):
-            report.results.append((False, "no result: time or memory was over, or the run crashed"))
+        with _Line(self._given(), time.monotonic() + self._limits.wall_seconds) as line:
+            report = Report()
+            sent = line.send(_framed(job | {"test_seconds": self._limits.test_seconds}))
+            self.sound = sent and _listened(line, report, nonce, len(tests))
+        if report.load_error is None and not self.sound and len(report.results) < len(tests):
+            report.results.append(_NONE)
         return report
 
     def kill(self) -> None:
@@ -84,64 +91,94 @@ class Worker:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.kill()
-        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
-            with suppress(OSError):
-                if stream:
-                    stream.close()
+        self._control.close()
+        if self._process.stderr:
+            self._process.stderr.close()
         self._process.wait()
 
+    def _given(self) -> socket.socket:
+        """The socket of the next job, its other end handed to the worker."""
+        ours, its = socket.socketpair()
+        try:
+            socket.send_fds(self._control, [b"j"], [its.fileno()])
+        except OSError as error:
+            ours.close()
+            raise SandboxError(f"the sandbox ended while it was idle: {self._complaint(b'')}") from error
+        finally:
+            its.close()
+        return ours
+
     def _await_ready(self) -> None:
-        line = self._line(time.monotonic() + _START_SECONDS)
-        if line != b"ready":
-            raise SandboxError(f"the sandbox did not start: {self._complaint(line)}")
+        said = b""
+        if select.select([self._control], [], [], _START_SECONDS)[0]:
+            said = self._control.recv(4096)
+        if said != b"r":
+            raise SandboxError(f"the sandbox did not start: {self._complaint(said)}")
 
-    def _complaint(self, line: bytes | None) -> str:
-        if line:
-            return line.decode(errors="replace")[:300]
+    def _complaint(self, said: bytes) -> str:
         assert self._process.stderr is not None
-        ready = select.select([self._process.stderr], [], [], 0.2)[0]
-        said = os.read(self._process.stderr.fileno(), 4096).decode(errors="replace").strip() if ready else ""
-        return said.splitlines()[-1][:300] if said else "it ended without a word"
+        if not said and select.select([self._process.stderr], [], [], 0.2)[0]:
+            said = os.read(self._process.stderr.fileno(), 4096)
+        lines = said.decode(errors="replace").strip().splitlines()
+        return lines[-1][:300] if lines else "it ended without a word"
 
-    def _sent(self, data: bytes, deadline: float) -> bool:
-        """Whether the job could be handed over in time."""
-        assert self._process.stdin is not None
-        fd, view = self._process.stdin.fileno(), memoryview(data)
-        os.set_blocking(fd, False)
+
+class _Line:
+    """A job's socket with a deadline."""
+
+    def __init__(self, line: socket.socket, deadline: float) -> None:
+        self._line, self._deadline, self._buffer = line, deadline, b""
+        line.setblocking(False)
+
+    def __enter__(self) -> _Line:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._line.close()
+
+    def send(self, data: bytes) -> bool:
+        """Whether all of it could be sent in time."""
+        view = memoryview(data)
         while view:
-            if not select.select([], [fd], [], max(0.0, deadline - time.monotonic()))[1]:
+            if not select.select([], [self._line], [], self._left())[1]:
                 return False
             try:
-                view = view[os.write(fd, view) :]
+                view = view[self._line.send(view) :]
             except BlockingIOError:
                 continue
             except OSError:
                 return False
         return True
 
-    def _listen(self, report: Report, nonce: str, deadline: float) -> bool:
-        """Fills the report with the events that carry the nonce; whether the last one came."""
-        seen = 0
-        while seen < _MOST_REPORTED and (line := self._line(deadline)) is not None:
-            seen += len(line)
-            mark, _, text = line.decode(errors="replace").partition(" ")
-            if mark == nonce and _noted(json.loads(text), report):
-                return True
-        return False
-
-    def _line(self, deadline: float) -> bytes | None:
-        """The next line; None at the end, or when the time is over."""
-        assert self._process.stdout is not None
-        fd = self._process.stdout.fileno()
+    def receive(self) -> bytes | None:
+        """The next line; None at the end, when the time is over, or where it is too long."""
         while b"\n" not in self._buffer:
-            if not select.select([fd], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            if len(self._buffer) > _MOST_REPORTED or not select.select([self._line], [], [], self._left())[0]:
                 return None
-            piece = os.read(fd, 2**16)
-            if not piece or len(self._buffer) > _MOST_REPORTED:
+            try:
+                piece = self._line.recv(2**16)
+            except OSError:
+                return None
+            if not piece:
                 return None
             self._buffer += piece
         line, _, self._buffer = self._buffer.partition(b"\n")
         return line
+
+    def _left(self) -> float:
+        return max(0.0, self._deadline - time.monotonic())
+
+
+def _listened(line: _Line, report: Report, nonce: str, tests: int) -> bool:
+    """Fills the report with the events that carry the nonce; whether the last one came."""
+    seen = 0
+    while seen < _MOST_REPORTED and (said := line.receive()) is not None:
+        seen += len(said)
+        mark, _, text = said.decode(errors="replace").partition(" ")
+        with suppress(ValueError, TypeError, KeyError, AttributeError):  # a test may have spoilt its own event
+            if mark == nonce and _noted(json.loads(text), report, tests):
+                return True
+    return False
 
 
 def _framed(job: dict[str, Any]) -> bytes:
@@ -149,10 +186,13 @@ def _framed(job: dict[str, Any]) -> bytes:
     return len(data).to_bytes(4) + data
 
 
-def _noted(event: dict[str, Any], report: Report) -> bool:
-    """Notes an event; whether it was the last."""
+def _noted(event: dict[str, Any], report: Report, tests: int) -> bool:
+    """Notes an event; whether it was the last. An event that a test has spoilt leaves a test without a result."""
+    if event["event"] == "broken":
+        raise SandboxError("the sandbox could not confine the program")
     if event["event"] == "test":
-        report.results.append((event["passed"], event["said"]))
+        report.results += [_NONE] * (min(event["number"], tests) - len(report.results))
+        report.results.append((event["passed"] is True, str(event["said"])))
         return False
     report.load_error = event.get("said")
     return True

@@ -17,7 +17,7 @@ from archon.sandbox.backends import Backend
 from archon.sandbox.limits import Limits
 from archon.sandbox.pool import Pool
 from archon.sandbox.probe import strongest
-from archon.sandbox.process import Report
+from archon.sandbox.process import Report, SandboxError
 
 _LONGEST = 100_000  # characters of a program that is read for its names
 _MOST_REMEMBERED = 50_000
@@ -48,7 +48,7 @@ class CodeSandbox:
     ) -> None:
         self.limits = limits
         self.runs = 0
-        """Workers that were given a job."""
+        """Jobs given to workers."""
         self._unsafe, self._backend = unsafe, backend
         self._size = workers or _processors()
         self._lock = threading.Lock()
@@ -91,16 +91,18 @@ class CodeSandbox:
         return tuple(known[test] for test in tests)
 
     def examine(self, program: str, tests: Sequence[str], names: Sequence[str] = ()) -> Report:
-        """One run in a fresh worker, with what was said of each test. Blocks. Raises as `check_all` does."""
+        """One run, with what was said of each test. Blocks. Raises as `check_all` does."""
         self._chosen()
         assert self._pool is not None
         with self._lock:
             self.runs += 1
-        worker = self._pool.take()
+        shown = tuple(names) or exposed(program)
         try:
-            return worker.examine(program, tests, tuple(names) or exposed(program))
-        finally:
-            worker.kill()
+            with self._pool.worker() as worker:
+                return worker.examine(program, tests, shown)
+        except SandboxError:  # it may have been killed while it was idle; a new one tells whether more is wrong
+            with self._pool.worker(new=True) as worker:
+                return worker.examine(program, tests, shown)
 
     def close(self) -> None:
         """Ends every waiting worker, after the runs under way. Idempotent."""
@@ -138,7 +140,7 @@ class CodeSandbox:
             if self._backend is None:
                 self._backend = self._found()
             if self._pool is None:
-                self._pool = Pool(self._backend, self.limits, self._size)
+                self._pool = Pool(self._backend, self.limits)
             return self._backend
 
     def _found(self) -> Backend:

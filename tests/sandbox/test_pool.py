@@ -29,31 +29,71 @@ class Missing(Backend):
         return ["/nowhere/bwrap"]
 
 
-def test_each_job_gets_a_worker_that_served_none_before(backend: Backend) -> None:
-    pool = Pool(backend, LIMITS, 1)
-    program = (
-        "import builtins\ndef f():\n    before = hasattr(builtins, 'seen')\n    builtins.seen = True\n    return before"
-    )
-    pids = set()
+SEEN = """
+import builtins, math, random
+def f():
+    before = hasattr(builtins, 'seen') or hasattr(math, 'seen') or random.random()
+    builtins.seen = math.seen = True
+    return before"""
+
+
+def test_no_job_finds_a_trace_of_another(backend: Backend) -> None:
+    pool = Pool(backend, LIMITS)
+    pids, told = set(), set()
     for _ in range(3):
-        worker = pool.take()
-        assert worker.examine(program, ["assert f() is False"], ["f"]).results == [(True, "")]
+        with pool.worker() as worker:
+            pids.add(worker.pid)
+            report = worker.examine(SEEN, ["assert f() is True", "import os; assert False, os.getpid()"], ["f"])
+            told.add(report.results[1][1])
+            assert not report.results[0][0]
+    pool.close()
+    assert len(pids) == 1
+    assert len(told) == 3
+
+
+def test_jobs_repeat_also_where_they_are_random(backend: Backend) -> None:
+    program = "import random\ndef f(): return [random.random(), list({'a', 'b', 'c'})]"
+    seen = set()
+    for _ in range(2):
+        worker = Worker(backend, LIMITS, 0)
+        seen |= {worker.examine(program, ["assert False, f()"], ["f"]).results[0][1] for _ in range(2)}
         worker.kill()
-        pids.add(worker.pid)
-    pool.close()
-    assert len(pids) == 3
+    assert len(seen) == 1
 
 
-def test_a_spare_that_died_is_not_handed_out(backend: Backend) -> None:
-    pool = Pool(backend, LIMITS, 1)
-    pool.take().kill()
-    (spare,) = pool._spares
-    os.killpg(spare.pid, 9)
-    spare._process.wait()
-    worker = pool.take()
-    assert worker.examine("def f(): return 1", ["assert f() == 1"], ["f"]).results == [(True, "")]
-    worker.kill()
+def test_a_worker_left_in_disorder_is_replaced(backend: Backend) -> None:
+    pool = Pool(backend, Limits(wall_seconds=1.0))
+    pids = []
+    for program in ("def f(): return 1", "import re\ndef f(): re.match('(a*)*b', 'a' * 40)", "def f(): return 1"):
+        with pool.worker() as worker:
+            worker.examine(program, ["assert f() == 1"], ["f"])
+            pids.append(worker.pid)
     pool.close()
+    assert pids[0] == pids[1] != pids[2]
+
+
+def test_a_worker_that_died_while_idle_is_replaced(sandbox: CodeSandbox) -> None:
+    for _ in range(3):
+        assert sandbox.examine("def f(): return 1", ["assert f() == 1"]).results == [(True, "")]
+        assert sandbox._pool is not None
+        (idle,) = sandbox._pool._idle
+        os.killpg(idle.pid, 9)
+
+
+LINGERING = [
+    "import os\nfor fd in range(64):\n    try: os.write(fd, b'r')\n    except OSError: pass",
+    "import os\nfor fd in range(3, 64):\n    try: os.close(fd)\n    except OSError: pass",
+    "import sys\nf = sys._getframe()\nwhile f.f_back: f = f.f_back\nraise SystemExit",
+    "import os\nos._exit(0)",
+]
+
+
+@pytest.mark.parametrize("test", LINGERING)
+async def test_a_test_cannot_reach_the_next_job(test: str, sandbox: CodeSandbox) -> None:
+    """A model-written test that meddles with all it holds fails itself at most."""
+    for number in range(2):
+        assert not await sandbox.check("", f"{test}\nassert False, {number}")
+        assert await sandbox.check(f"def f(): return {number}", f"assert f() == {number}")
 
 
 @pytest.mark.parametrize(("broken", "said"), [(Unstartable, "no namespaces here"), (Missing, "could not be started")])

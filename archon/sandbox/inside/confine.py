@@ -30,9 +30,9 @@ def together(settings: Mapping[str, Any], libc: ctypes.CDLL) -> None:
         landlock.restrict(libc, settings["readable"])
 
 
-def alone(settings: Mapping[str, Any], libc: ctypes.CDLL, *, child: bool) -> None:
+def alone(settings: Mapping[str, Any], libc: ctypes.CDLL) -> None:
     """What each gives up for itself: resources, and all system calls but those of a computing Python."""
-    if child and sys.platform == "linux":
+    if sys.platform == "linux":
         libc.prctl(_SET_DEATH_SIGNAL, _KILLED, 0, 0, 0)
     for name, most in settings["limits"].items():
         _limit(name, most, settings["strict"])

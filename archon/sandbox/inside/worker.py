@@ -1,66 +1,127 @@
-"""A worker's life: confine itself, split in two, say "ready", serve one job, end.
+"""A worker's life: confine itself, then serve jobs one after the other, each by two fresh processes.
 
-Started as `python -c "… main()" SETTINGS` with the job to come on standard input and the report to go to standard
-output. The program's process holds neither: it has one socket, and /dev/null in the place of the three standard files.
+Started as `python -c "… main()" SETTINGS` with a Unix socket, the control, as standard input. The worker itself reads
+nothing of a job: it says that it is ready, receives a socket for the next job, forks the two processes, and when the
+examiner has ended it kills the candidate and is ready again. What the two hold:
+
+    candidate   one end of a socket to the examiner, forked before the job's socket is there
+    examiner    the other end, and the job's socket, over which job and report go
+
+Neither holds the control, so no job can reach into another one, and nothing they do to themselves outlives them.
 """
 
 from __future__ import annotations
 
 import _socket
 import _thread
+import array
 import contextlib
 import ctypes
+import importlib
 import json
 import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from . import candidate, confine, examiner
 from .frames import receive
 
+CONFINED = b"+"
+_COMMON = (
+    "bisect collections copy dataclasses datetime decimal fractions functools heapq itertools math random re string"
+)
+_KILLED = 9
+
 
 def main() -> None:
-    """Serves one job."""
+    """Serves jobs until the parent is gone."""
     settings = json.loads(sys.argv[1])
-    report = os.dup(1)
+    control = _socket.socket(fileno=os.dup(0))
     try:
-        side, program = _split(settings, report)
+        libc = ctypes.CDLL(None, use_errno=True)
+        _import_common()
+        null = os.open(os.devnull, os.O_RDWR)
+        for fd in (0, 1, 2):
+            os.dup2(null, fd)
+        os.close(null)
+        confine.together(settings, libc)
     except Exception as error:  # told to the parent, which knows what to make of it
-        os.write(report, f"broken {type(error).__name__}: {error}\n".encode())
+        control.send(f"{type(error).__name__}: {error}".encode())
         os._exit(1)
-    if side == "candidate":
-        _candidate(program)
-    os.write(report, b"ready\n")
-    job = receive(0)
-    _thread.start_new_thread(_watch, ())
-    examiner.examine(job, program, report)
-    os._exit(0)
+    while True:
+        _serve(settings, libc, control)
 
 
-def _split(settings: dict[str, Any], report: int) -> tuple[str, int]:
-    """Which of the two processes this is, confined, and its end of the socket."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    ours, theirs = (each.detach() for each in _socket.socketpair())
-    null = os.open(os.devnull, os.O_RDWR)
-    confine.together(settings, libc)
+def _serve(settings: dict[str, Any], libc: ctypes.CDLL, control: _socket.socket) -> None:
+    """One job."""
+    ours, theirs = _socket.socketpair()
+
+    def hold_program() -> None:
+        control.close()
+        ours.close()
+        confine.alone(settings, libc)
+        theirs.send(CONFINED)
+        candidate.serve(theirs.fileno())
+
+    def hold_tests() -> None:
+        control.close()
+        theirs.close()
+        confine.alone(settings, libc)
+        _examine(ours.fileno(), job)
+
+    candidate_id = _forked(hold_program)
+    control.send(b"r")
+    job = _received(control)
+    examiner_id = _forked(hold_tests)
+    ours.close()
+    theirs.close()
+    os.close(job)
+    os.waitpid(examiner_id, 0)
+    os.kill(candidate_id, _KILLED)
+    os.waitpid(candidate_id, 0)
+
+
+def _examine(program: int, job: int) -> None:
+    """Receives a job and examines; the candidate's first byte says that it is confined."""
+    message = receive(job)
+    _thread.start_new_thread(_watch, (job,))
+    if os.read(program, 1) != CONFINED:
+        os.write(job, f"{message['nonce']} {json.dumps({'event': 'broken'})}\n".encode())
+        return
+    examiner.examine(message, program, job)
+
+
+def _forked(run: Callable[[], None]) -> int:
+    """The id of a process that runs `run` and ends, whatever becomes of it. Its random numbers repeat."""
     child = os.fork()
-    kept, dropped = (ours, [theirs]) if child else (theirs, [ours, report])
-    for fd in (1, 2) if child else (0, 1, 2):
-        os.dup2(null, fd)
-    for fd in (*dropped, null):
-        os.close(fd)
-    confine.alone(settings, libc, child=not child)
-    return "examiner" if child else "candidate", kept
+    if not child:
+        sys.modules["random"].seed(0)  # which a fork seeds anew
+        with contextlib.suppress(BaseException):  # there is nobody to tell: the other side sees the socket's end
+            run()
+        os._exit(0)
+    return child
 
 
-def _candidate(program: int) -> None:
-    with contextlib.suppress(BaseException):  # the other side is gone, or the program broke this one: nobody to tell
-        candidate.serve(program)
-    os._exit(0)
+def _received(control: _socket.socket) -> int:
+    """The descriptor of the next job's socket; ends the worker where the parent is gone."""
+    held = array.array("i")
+    _, ancillary, _, _ = control.recvmsg(1, _socket.CMSG_SPACE(held.itemsize))
+    for _level, _kind, data in ancillary:
+        held.frombytes(data[: held.itemsize])
+    if not held:
+        os._exit(0)
+    return held[0]
 
 
-def _watch() -> None:
-    """Ends the worker when the parent is gone, however it went."""
-    while os.read(0, 1):
+def _import_common() -> None:
+    """Imports ahead what programs import most."""
+    for module in _COMMON.split():
+        importlib.import_module(module)
+
+
+def _watch(job: int) -> None:
+    """Ends the examiner when the parent has let go of its job, however that came."""
+    while os.read(job, 1):
         pass
     os._exit(1)
