@@ -6,9 +6,17 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from specdec.errors import SpecDecError
+
+if TYPE_CHECKING:
+    from specdec.bench import Plan
+    from specdec.crossover import Point
+    from specdec.decoder import SpecDecoder
+    from specdec.prompts import Prompt
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,6 +62,9 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--batch", type=int, default=1, help="rows that decode together (default 1)")
     bench.add_argument("--tokens", type=int, default=128, help="most tokens per prompt (default 128)")
     bench.add_argument("--seed", type=int, default=0)
+    bench.add_argument(
+        "--batches", type=int, nargs="+", metavar="N", help="then also what specdec++ is worth at each batch size"
+    )
     bench.add_argument("--assisted", action="store_true", help="also Hugging Face's assisted generation")
     bench.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
     bench.add_argument("--plot", type=Path, metavar="FILE", help="write the picture of V against D there (PNG)")
@@ -121,10 +132,23 @@ def _bench(options: argparse.Namespace) -> None:
     foreign = {"hf-assisted": assisted(options.target, options.draft)} if options.assisted else {}
     outcomes = bench(pair, prompts, plan, foreign, lambda line: print(line, file=sys.stderr))
     print(markdown(outcomes), end="")
+    points = _crossover(options, pair, prompts, plan) if options.batches else []
     if options.json:
-        options.json.write_text(json.dumps(as_json(outcomes), indent=1) + "\n", encoding="utf-8")
+        found = {**as_json(outcomes), "batches": [asdict(point) for point in points]}
+        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     if options.plot:
         pareto(outcomes, options.plot)
+
+
+def _crossover(options: argparse.Namespace, pair: SpecDecoder, prompts: Sequence[Prompt], plan: Plan) -> list[Point]:
+    from specdec.calibrate import load_windows
+    from specdec.crossover import crossover, markdown
+
+    if options.head is None:
+        raise SpecDecError("--batches measures specdec++: give --head FOLDER")
+    points = crossover(pair, prompts, load_windows(options.head), plan, options.batches)
+    print(f"\n{markdown(points)}", end="")
+    return points
 
 
 if __name__ == "__main__":

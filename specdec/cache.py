@@ -49,6 +49,8 @@ class KVCache:
         self.lengths: list[int] = []
         self._shape = (2, kv_heads, head_dim)
         self.stores = [torch.empty(0, 0, *self._shape, dtype=dtype, device=device) for _ in range(layers)]
+        # All places in a store and, in its beginning, all positions.
+        self._line = torch.arange(0, device=device)
 
     def add_row(self) -> int:
         """A new, empty row after the others; its index."""
@@ -88,8 +90,8 @@ class KVCache:
         slots, device = self.stores[0].shape[1], self.stores[0].device
         if len(rows) == 1:
             row, start = rows[0], starts[0]
-            places = torch.arange(row * slots + start, row * slots + start + width, device=device)
-            positions = places if row == 0 else torch.arange(start, start + width, device=device)
+            first = row * slots + start
+            places, positions = self._line[first : first + width], self._line[start : start + width]
             mask = None if width == 1 else self._mask(positions.unsqueeze(-1), keys)
             return Span(self, 1, width, places, positions, slice(row, row + 1), keys, mask)
         at = torch.tensor(starts, device=device).unsqueeze(-1) + torch.arange(width, device=device)
@@ -116,6 +118,7 @@ class KVCache:
         # Doubling keeps the total cost of growing linear in what is stored.
         rows = have_rows if rows <= have_rows else max(rows, 2 * have_rows)
         slots = have_slots if slots <= have_slots else max(slots, 2 * have_slots, 64)
+        self._line = torch.arange(rows * slots, device=self.stores[0].device)
         # Zeros, not empty: a leftover NaN times an attention weight of 0 would still be NaN.
         grown = [torch.zeros(rows, slots, *self._shape, dtype=s.dtype, device=s.device) for s in self.stores]
         for old, new in zip(self.stores, grown, strict=True):

@@ -18,18 +18,19 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from specdec.cache import KVCache, Span
+from specdec.product import SMALL, Product
 
 _STATIC_ROPE = ("default", "linear", "llama3")
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One layer's matrices, [in, out]: they multiply from the right."""
+    """One layer's matrices."""
 
-    qkv: Tensor
-    out: Tensor
-    gate_up: Tensor
-    down: Tensor
+    qkv: Product
+    out: Product
+    gate_up: Product
+    down: Product
 
 
 class LeanLlama:
@@ -56,6 +57,7 @@ class LeanLlama:
         self._heads, self._kv_heads = int(config.num_attention_heads), int(config.num_key_value_heads)
         self._dim, self._inner = int(config.head_dim), int(config.intermediate_size)
         self._frequencies, self._rotations = frequencies.float(), torch.empty(0, device=self.device)
+        self._large = sum(tensor.nbytes for name, tensor in tensors.items() if ".layers." in name) > SMALL
         with torch.no_grad():
             self._embedding: Tensor = tensors["model.embed_tokens.weight"].detach()
             self._blocks = [self._prepare(tensors, f"model.layers.{i}.") for i in range(config.num_hidden_layers)]
@@ -86,16 +88,16 @@ class LeanLlama:
 
     def _layer(self, x: Tensor, layer: int, block: Block, span: Span, rotation: Tensor) -> Tensor:
         rotated = self._heads + self._kv_heads
-        qkv = torch.mm(self._normed(x), block.qkv).view(-1, rotated + self._kv_heads, self._dim // 2, 2)
+        qkv = block.qkv.of(self._normed(x)).view(-1, rotated + self._kv_heads, self._dim // 2, 2)
         torch.view_as_complex(qkv[:, :rotated]).mul_(rotation)
         keys, values = span.update(layer, qkv[:, self._heads :].flatten(1))
         queries = qkv[:, : self._heads].view(span.rows, span.width, self._heads, self._dim).transpose(1, 2)
         mixed = F.scaled_dot_product_attention(
             queries, keys, values, attn_mask=span.mask, enable_gqa=self._heads != self._kv_heads
         )
-        x = torch.addmm(x, mixed.transpose(1, 2).reshape(-1, self._heads * self._dim), block.out)
-        inner = torch.mm(self._normed(x), block.gate_up)
-        return torch.addmm(x, F.silu(inner[:, : self._inner]).mul_(inner[:, self._inner :]), block.down)
+        x = block.out.added(x, mixed.transpose(1, 2).reshape(-1, self._heads * self._dim))
+        inner = block.gate_up.of(self._normed(x))
+        return block.down.added(x, F.silu(inner[:, : self._inner]).mul_(inner[:, self._inner :]))
 
     def _normed(self, x: Tensor) -> Tensor:
         """x/√(Σx² + width·ε); the factor √width and the gain are in the matrix that follows."""
@@ -119,15 +121,15 @@ class LeanLlama:
         gate_up = torch.cat([weight("mlp.gate_proj"), weight("mlp.up_proj")])
         return Block(
             qkv=self._after_norm(torch.cat([q, k, weight("self_attn.v_proj")]), weight("input_layernorm")),
-            out=weight("self_attn.o_proj").detach().t().contiguous(),
+            out=Product(weight("self_attn.o_proj").detach().t(), large=self._large),
             gate_up=self._after_norm(gate_up, weight("post_attention_layernorm")),
-            down=weight("mlp.down_proj").detach().t().contiguous(),
+            down=Product(weight("mlp.down_proj").detach().t(), large=self._large),
         )
 
     def _interleaved(self, projection: Tensor) -> Tensor:
         halves: Tensor = projection.view(-1, 2, self._dim // 2, self.width)
         return halves.transpose(1, 2).reshape(-1, self.width)
 
-    def _after_norm(self, weight: Tensor, gain: Tensor) -> Tensor:
+    def _after_norm(self, weight: Tensor, gain: Tensor) -> Product:
         scaled: Tensor = weight * gain * self.width**0.5
-        return scaled.detach().t().contiguous()
+        return Product(scaled.detach().t(), large=self._large)

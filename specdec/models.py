@@ -96,6 +96,9 @@ def feed(model: LanguageModel, cache: KVCache, rows: Sequence[int], tokens: Sequ
 
     Returns the hidden states of the tokens given, row after row, without padding: [Σ len(tokens[i]), hidden].
     """
+    if len(rows) == 1:
+        span = cache.open(rows, (len(tokens[0]),))
+        return model.hidden(torch.tensor(tokens[0], device=model.device), span)
     counts = [len(some) for some in tokens]
     span = cache.open(rows, counts)
     ids = torch.tensor([[*some, *[0] * (span.width - len(some))] for some in tokens], device=model.device).view(-1)

@@ -72,10 +72,27 @@ class Proposer:
             # Not when a row joins: where speculation does not pay, the draft need not read the prompt at all.
             prefill(self._draft, self._cache, [rows[index] for index in new], new)
         feeds = [rows[index].tokens[lengths[index] :] for index in active]
+        if len(active) == 1:
+            self._alone(active, feeds, drafts[active[0]], bounds[active[0]], among)
+            return
         while active:
             self._draft_one(active, feeds, drafts)
             active = [i for i in active if len(drafts[i].tokens) < bounds[i] and _goes_on(rows[i], drafts[i], among)]
             feeds = [drafts[index].tokens[-1:] for index in active]
+
+    def _alone(self, active: list[int], feeds: list[list[int]], draft: Draft, bound: int, among: int) -> None:
+        """The same for one row, without what only several rows need."""
+        model, cache, row, mine = self._draft, self._cache, self.rows[active[0]], [draft]
+        tokens, trail = draft.tokens, draft.trail
+        while True:
+            hidden = feed(model, cache, active, feeds)
+            hidden = hidden if hidden.shape[0] == 1 else hidden[-1:]
+            drawn, dist = self._draw(model.logits(hidden), active, mine)
+            trail += self._read(dist, drawn, hidden, active, mine)
+            tokens += drawn
+            if len(tokens) >= bound or drawn[0] in row.eos or not row.policy.go_on(trail, among):
+                return
+            feeds = [drawn]
 
     def _draft_one(self, active: list[int], feeds: list[list[int]], drafts: list[Draft]) -> None:
         """One more token for each active row; feeds: what the draft has not consumed yet."""
