@@ -11,7 +11,7 @@ import typer
 from archon.amounts import Bounds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from archon.proxy.keys import KeyRecord, KeyStore
 
@@ -83,7 +83,7 @@ def _opened(store: str | None) -> KeyStore:
     return open_store(_url(store))
 
 
-def _rows(records: list[KeyRecord], url: str) -> Iterator[tuple[str, ...]]:
+def _rows(records: Sequence[KeyRecord], url: str) -> Iterator[tuple[str, ...]]:
     import time
 
     from archon.proxy.ledger import day_of, totals_of

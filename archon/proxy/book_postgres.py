@@ -52,8 +52,7 @@ class PostgresBook:
     def __init__(self, url: str) -> None:
         self._url = url
         self.worker = secrets.token_hex(8)
-        self._db: Any = None
-        self._open()
+        self._db: Any = self._connected()
         make(self._db, _LOCK, _ENTRIES, _OPEN_INDEX, _TOTALS, _RATES)
 
     def commit(self, claims: Sequence[Claim], outcomes: Sequence[Outcome]) -> list[Grant]:
@@ -94,10 +93,14 @@ class PostgresBook:
         self._db.close()
 
     def _open(self) -> None:
-        """A connection, with this process' lock."""
-        if self._db is None or self._db.closed:
-            self._db = connect(self._url)
-            self._db.execute("SELECT pg_advisory_lock(%s)", (_number(self.worker),))
+        """Sees to a connection that holds this process' lock."""
+        if self._db.closed:
+            self._db = self._connected()
+
+    def _connected(self) -> Any:
+        made = connect(self._url)
+        made.execute("SELECT pg_advisory_lock(%s)", (_number(self.worker),))
+        return made
 
     def _reaped(self, worker: str) -> int:
         taken = self._db.execute("SELECT pg_try_advisory_lock(%s)", (_number(worker),)).fetchone()

@@ -23,39 +23,38 @@ class Metrics:
     """All that is measured.
 
     Args:
-        models: the models and architectures that are served now; asked at every new label value.
+        models: the models and architectures that are served now; asked at every observation.
     """
 
     def __init__(self, models: Callable[[], Collection[str]] = lambda: ()) -> None:
-        self.registry = CollectorRegistry()
+        self.registry = own = CollectorRegistry()
         self._models = models
-        self._children: dict[tuple[str, ...], Counter | Histogram] = {}
-        own = {"registry": self.registry}
-        self._requests = Counter("archon_requests", "HTTP requests answered.", ("route", "model", "status"), **own)
-        self._seconds = Histogram(
-            "archon_request_duration_seconds", "From the request's arrival to the end of its answer.",
-            ("route", "model"), buckets=_SECONDS, **own,
-        )  # fmt: skip
-        self._first = Histogram(
-            "archon_time_to_first_token_seconds", "From the request's arrival to the first streamed token.",
-            ("model",), buckets=_SECONDS, **own,
-        )  # fmt: skip
-        self._overhead = Histogram(
-            "archon_overhead_seconds", "Time of a request that no upstream call accounts for.",
-            ("model",), buckets=_OVERHEAD, **own,
-        )  # fmt: skip
-        self._node = Histogram(
-            "archon_node_duration_seconds", "One node of an architecture.",
-            ("architecture", "layer"), buckets=_SECONDS, **own,
-        )  # fmt: skip
-        self._tokens = Counter("archon_tokens", "Tokens of upstream calls.", ("model", "type"), **own)
-        self._spend = Counter("archon_spend_usd", "US dollars paid upstream.", ("model",), **own)
-        self._calls = Counter("archon_upstream_calls", "Upstream model calls.", ("model", "outcome"), **own)
-        self._refused = Counter("archon_refused", "Requests refused before any call.", ("reason",), **own)
-        self.in_flight = Gauge(
-            "archon_requests_in_flight", "Requests being answered.", multiprocess_mode="livesum", **own
+        self._counters: dict[tuple[str, ...], Counter] = {}
+        self._histograms: dict[tuple[str, ...], Histogram] = {}
+
+        def counter(name: str, told: str, *labels: str) -> Counter:
+            return Counter(f"archon_{name}", told, labels, registry=own)
+
+        def histogram(name: str, told: str, *labels: str, buckets: tuple[float, ...] = _SECONDS) -> Histogram:
+            return Histogram(f"archon_{name}_seconds", told, labels, registry=own, buckets=buckets)
+
+        self._requests = counter("requests", "HTTP requests answered.", "route", "model", "status")
+        self._seconds = histogram(
+            "request_duration", "From a request's arrival to the end of its answer.", "route", "model"
         )
-        self.traces_dropped = Counter("archon_traces_dropped", "Traces not kept, the queue being full.", **own)
+        self._first = histogram("time_to_first_token", "From a request's arrival to the first streamed token.", "model")
+        self._overhead = histogram(
+            "overhead", "Time of a request that no upstream call accounts for.", "model", buckets=_OVERHEAD
+        )
+        self._node = histogram("node_duration", "One node of an architecture.", "architecture", "layer")
+        self._tokens = counter("tokens", "Tokens of upstream calls.", "model", "type")
+        self._spend = counter("spend_usd", "US dollars paid upstream.", "model")
+        self._calls = counter("upstream_calls", "Upstream model calls.", "model", "outcome")
+        self._refused = counter("refused", "Requests refused before any call.", "reason")
+        self.traces_dropped = counter("traces_dropped", "Traces that were not kept.")
+        self.in_flight = Gauge(
+            "archon_requests_in_flight", "Requests being answered.", registry=own, multiprocess_mode="livesum"
+        )
 
     def request(self, route: str, model: str, status: int, seconds: float) -> None:
         """One answered request."""
@@ -100,20 +99,20 @@ class Metrics:
         from prometheus_client.multiprocess import MultiProcessCollector
 
         everyone = CollectorRegistry()
-        MultiProcessCollector(everyone)
+        MultiProcessCollector(everyone)  # type: ignore[no-untyped-call]
         return generate_latest(everyone)
 
     def _known(self, model: str) -> str:
         return model if model in self._models() else OTHER
 
     def _counter(self, parent: Counter, *labels: str) -> Counter:
-        child = self._children.get((parent._name, *labels))
-        if child is None:
-            child = self._children[(parent._name, *labels)] = parent.labels(*labels)
-        return child  # type: ignore[return-value]
+        found = self._counters.get((parent._name, *labels))
+        if found is None:
+            found = self._counters[(parent._name, *labels)] = parent.labels(*labels)
+        return found
 
     def _histogram(self, parent: Histogram, *labels: str) -> Histogram:
-        child = self._children.get((parent._name, *labels))
-        if child is None:
-            child = self._children[(parent._name, *labels)] = parent.labels(*labels)
-        return child  # type: ignore[return-value]
+        found = self._histograms.get((parent._name, *labels))
+        if found is None:
+            found = self._histograms[(parent._name, *labels)] = parent.labels(*labels)
+        return found
