@@ -1,10 +1,10 @@
-"""Runs a second of the sandbox, each in a fresh process, beside bare Python processes without any isolation.
+"""Runs a second of the sandbox, each in fresh processes, beside bare Python processes without any isolation.
 
     python bench/sandbox.py [--runs 40] [--rounds 7] [--workers 2]
 
 Every run is another program with one test. Rounds of all arms are interleaved, so that a slow minute of the machine
 hits all alike; the ratio to bare processes is taken round by round. Prints a table and one JSON line: runs a second
-(median, and the worst and best round), ratio (the same), and what one run takes alone, with a worker standing ready.
+(median, and the worst and best round), ratio (the same), and what one run takes by itself, a worker standing ready.
 """
 
 from __future__ import annotations
