@@ -49,7 +49,7 @@ class Worker:
         try:
             self._process = subprocess.Popen(
                 backend.command(limits, slot),
-                stdin=theirs,
+                stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 env=environment(),
