@@ -77,7 +77,7 @@ def _serve(settings: Settings, port: int, workers: int) -> None:
         app if workers == 1 else "archon.proxy.app:app_from_environ",
         factory=workers > 1,
         workers=workers,
-        http="archon.proxy.timed_http:TimedProtocol",  # type: ignore[arg-type]  # uvicorn takes a path as well
+        http="archon.proxy.timed_http:TimedProtocol",  # a path, since workers cannot be sent a class
         log_config=None,
         access_log=False,
         server_header=False,

@@ -13,11 +13,19 @@ from archon.proxy.asgi import Receive, Scope, Send
 from archon.proxy.errors import ApiError, from_error, invalid
 
 if TYPE_CHECKING:
+    from archon.proxy.architectures import Catalogue
     from archon.proxy.keys import KeyRecord
+    from archon.proxy.ledger import Hold
     from archon.proxy.services import Services
+    from archon.proxy.unmetered import FreeHold
 
 Headers = Iterable[tuple[bytes, bytes]]
 
+EVENT_STREAM = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+)
 _JSON = (b"content-type", b"application/json")
 _PATIENCE = 0.05
 """Seconds before anybody watches whether the client has gone: most answers come sooner, and a watcher is a task."""
@@ -32,6 +40,8 @@ class Call:
     """One HTTP request and the way to answer it."""
 
     services: Services
+    catalogue: Catalogue
+    """What was served when the request came; it stays open until the request has ended."""
     scope: Scope
     receive: Receive
     send: Send
@@ -110,6 +120,21 @@ class Call:
         await self.answer(error.encoded(), error.headers(), error.status)
 
 
+def room(hold: Hold | FreeHold) -> list[tuple[bytes, bytes]]:
+    """What is left of the key's minute and day, in the headers that clients know; nothing where nothing is bounded."""
+    grant = hold.grant
+    if grant is None:
+        return []
+    found = []
+    if grant.rate is not None:
+        found.append((b"x-ratelimit-limit-requests", str(grant.rate.limit).encode()))
+        found.append((b"x-ratelimit-remaining-requests", str(grant.rate.remaining).encode()))
+        found.append((b"x-ratelimit-reset-requests", f"{grant.rate.reset:.1f}s".encode()))
+    if grant.tokens_left is not None:
+        found.append((b"x-ratelimit-remaining-tokens", str(grant.tokens_left).encode()))
+    return found
+
+
 Handler = Callable[[Call], Awaitable[None]]
 
 
@@ -128,9 +153,17 @@ class Endpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
         scope["route"] = self
-        call = Call(self._services, scope, receive, send)
+        services = self._services
+        services.metrics.in_flight.inc()
         try:
-            call.body = await read_body(receive, self._services.settings.max_body_bytes)
+            with services.catalogue.lease() as catalogue:
+                await self._answered(Call(services, catalogue, scope, receive, send))
+        finally:
+            services.metrics.in_flight.dec()
+
+    async def _answered(self, call: Call) -> None:
+        try:
+            call.body = await read_body(call.receive, self._services.settings.max_body_bytes)
             await self._handler(call)
         except ClientGone:
             call.say(error_code="client_gone")

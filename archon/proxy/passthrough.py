@@ -23,7 +23,7 @@ from archon.clients.wire import read_usage
 from archon.errors import ClientError
 from archon.proxy.architectures import Served
 from archon.proxy.errors import ApiError, from_error, invalid
-from archon.proxy.http import Call, Present
+from archon.proxy.http import EVENT_STREAM, Call, Present, room
 from archon.proxy.ledger import Hold
 from archon.proxy.relay import Relay
 from archon.proxy.unmetered import FreeHold
@@ -38,7 +38,7 @@ async def forward(call: Call, served: Served, raw: dict[str, Any]) -> None:
     assert client is not None
     assert model is not None
     services = call.services
-    price, key = services.catalogue.stack.price(model), call.key
+    price, key = call.catalogue.stack.price(model), call.key
     if key is not None and key.usd_per_day is not None and price is None:
         raise ApiError(403, f"model {model!r}: its price is unknown, and this key has a budget in USD")
     bounded = key is not None and not (key.usd_per_day is None and key.tokens_per_day is None)
@@ -106,6 +106,7 @@ class _Bill:
 
     def __init__(self, hold: Hold | FreeHold, price: Price | None, model: str) -> None:
         self._hold, self._price, self.model = hold, price, model
+        self.room = room(hold)
         self.usage = Usage(calls=1, cost_usd=None)
         self.micro_usd = 0
 
@@ -133,9 +134,9 @@ class _Bill:
 
 async def _sent(call: Call, client: OpenAIClient, body: bytes, streams: bool, bill: _Bill) -> None:
     services = call.services
-    limiter = services.catalogue.stack.limiter(bill.model)
+    limiter = call.catalogue.stack.limiter(bill.model)
     seconds = min(client.spec.timeout, services.settings.deadline)
-    with Present(call.receive), services.catalogue.lease():
+    with Present(call.receive):
         async with limiter.slot() if limiter else nullcontext(), asyncio.timeout(seconds):
             sent = time.perf_counter()
             async with client.forward(body) as response:
@@ -161,6 +162,7 @@ async def _whole(call: Call, client: OpenAIClient, response: aiohttp.ClientRespo
         (b"x-archon-calls", b"1"),
         (b"x-archon-cache-hits", b"0"),
         (b"x-archon-overhead-ms", call.overhead_ms.encode()),
+        *bill.room,
     ]
     await call.answer(data, facts)
 
@@ -169,7 +171,7 @@ async def _streamed(
     call: Call, client: OpenAIClient, response: aiohttp.ClientResponse, bill: _Bill, sent: float
 ) -> None:
     relay = Relay(asks_usage(json.loads(call.body)))
-    await call.start(200, [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")])
+    await call.start(200, [*EVENT_STREAM, *bill.room])
     async for piece in response.content.iter_any():
         if passed := relay.feed(piece):
             if call.first_token():

@@ -24,13 +24,13 @@ _REFUSED = refusals(CHAT)
 async def chat(call: Call) -> None:
     """One chat completion."""
     raw = call.json()
-    served = call.services.catalogue[raw.get("model")]
+    served = call.catalogue[raw.get("model")]
     call.named(served.id)
     if served.transport is not None and "archon" not in raw:
         await passthrough.forward(call, served, raw)
         return
     ask = from_chat(read(ChatBody, raw, _REFUSED))
-    feasible.check(ask, served, call.services.catalogue.stack, call.services.settings)
+    feasible.check(ask, served, call.catalogue.stack, call.services.settings)
     job = prepare(call, served, ask)
     if ask.stream:
         await streamed(call, job, Chunks(job))
@@ -87,4 +87,5 @@ def facts(call: Call, job: Job) -> list[tuple[bytes, bytes]]:
         (b"x-archon-cache-hits", str(job.cache_hits).encode()),
         (b"x-archon-trace-id", job.trace_id.encode()),
         (b"x-archon-overhead-ms", call.overhead_ms.encode()),
+        *job.room,
     ]

@@ -21,13 +21,13 @@ _REFUSED = refusals(COMPLETIONS)
 async def complete(call: Call) -> None:
     """One text completion."""
     raw = call.json()
-    served = call.services.catalogue[raw.get("model")]
+    served = call.catalogue[raw.get("model")]
     call.named(served.id)
     body = read(CompletionBody, raw, _REFUSED)
     if body.best_of not in (None, 1, body.n or 1):
         raise invalid("best_of: choosing among answers is the architecture's work; leave it out", "best_of")
     ask = from_chat(read(ChatBody, as_chat(body), {}))
-    feasible.check(ask, served, call.services.catalogue.stack, call.services.settings)
+    feasible.check(ask, served, call.catalogue.stack, call.services.settings)
     job = prepare(call, served, ask)
     if ask.stream:
         await streamed(call, job, TextChunks(job))

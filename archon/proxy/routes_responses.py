@@ -23,11 +23,11 @@ _REFUSED = refusals(RESPONSES)
 async def respond(call: Call) -> None:
     """One response."""
     raw = call.json()
-    served = call.services.catalogue[raw.get("model")]
+    served = call.catalogue[raw.get("model")]
     call.named(served.id)
     body = read(ResponsesBody, {key: value for key, value in raw.items() if value not in ([], False, None)}, _REFUSED)
     ask = from_chat(read(ChatBody, as_chat(body), {}))
-    feasible.check(ask, served, call.services.catalogue.stack, call.services.settings)
+    feasible.check(ask, served, call.catalogue.stack, call.services.settings)
     job = prepare(call, served, ask)
     if body.stream:
         await _streamed(call, job, body)

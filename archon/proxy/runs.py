@@ -16,7 +16,7 @@ from archon.executor import Result
 from archon.proxy.architectures import Served
 from archon.proxy.ask import Ask, check_answer
 from archon.proxy.errors import ApiError
-from archon.proxy.http import Call
+from archon.proxy.http import Call, room
 from archon.proxy.metered import Metered
 from archon.trace import NodeRecord, Trace
 from archon.types import Candidate, Chunk, Usage, derived_seed
@@ -43,6 +43,8 @@ class Job:
     began: float = field(default_factory=time.time)
     traces: list[Trace] = field(default_factory=list)
     results: list[Result] = field(default_factory=list)
+    room: list[tuple[bytes, bytes]] = field(default_factory=list)
+    """Headers that say what is left to the key."""
 
     @property
     def spend(self) -> Usage:
@@ -79,27 +81,27 @@ async def perform(call: Call, job: Job, sink: Sink | None = None, watch: Watch |
         RunError, BudgetError, QuotaError: a run gave no answer; the others are cancelled.
     """
     services, ask = call.services, job.ask
-    with services.catalogue.lease() as catalogue:
-        hold = await services.ledger.reserve(call.key.id if call.key else None, call.key, 0, 0, call.id)
-        clients = Metered(catalogue.stack, services.ledger, call.key, call.id)
-        budget = _budget(ask)
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [
-                    group.create_task(_one(index, job, clients, budget, _deadline(call, ask), sink, watch))
-                    for index in range(ask.n)
-                ]
-            job.results = [task.result() for task in tasks]
-            call.waited = max(result.waited for result in job.results)
-            job.results = [_checked(result, ask) for result in job.results]
-        except BaseExceptionGroup as failures:
-            _account(call, job, _first(failures))
-            raise _first(failures) from None
-        except BaseException as error:
-            _account(call, job, error)
-            raise
-        finally:
-            hold.release()
+    hold = await services.ledger.reserve(call.key.id if call.key else None, call.key, 0, 0, call.id)
+    clients = Metered(call.catalogue.stack, services.ledger, call.key, call.id)
+    budget = _budget(ask)
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(_one(index, job, clients, budget, _deadline(call, ask), sink, watch))
+                for index in range(ask.n)
+            ]
+        job.results = [task.result() for task in tasks]
+        call.waited = max(result.waited for result in job.results)
+        job.results = [_checked(result, ask) for result in job.results]
+    except BaseExceptionGroup as failures:
+        _account(call, job, _first(failures))
+        raise _first(failures) from None
+    except BaseException as error:
+        _account(call, job, error)
+        raise
+    finally:
+        hold.release()
+    job.room = room(hold)
     _account(call, job, None)
     return job.results
 

@@ -10,13 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from archon.proxy.errors import from_error
-from archon.proxy.http import Call, Headers, Present
-
-_HEADERS = [
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-cache"),
-    (b"x-accel-buffering", b"no"),
-]
+from archon.proxy.http import EVENT_STREAM, Call, Headers, Present
 
 
 class Events:
@@ -65,7 +59,7 @@ async def stream(
         task = asyncio.ensure_future(work(events))
         task.add_done_callback(lambda _: events.close())
         try:
-            await _forward(call, events, [*_HEADERS, *headers])
+            await _forward(call, events, [*EVENT_STREAM, *headers])
             await task
         except Exception as error:
             if not call.status:

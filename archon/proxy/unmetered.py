@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from archon.proxy.book import Grant
 from archon.proxy.ledger import Limits
 
 
@@ -10,6 +11,7 @@ class FreeHold:
 
     def __init__(self, micro_usd: int, tokens: int) -> None:
         self.micro_usd, self.tokens = micro_usd, tokens
+        self.grant: Grant | None = None
 
     def settle(self, micro_usd: int, tokens: int) -> None:
         """Nothing to charge."""
