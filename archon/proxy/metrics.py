@@ -50,7 +50,6 @@ class Metrics:
         self._tokens = counter("tokens", "Tokens of upstream calls.", "model", "type")
         self._spend = counter("spend_usd", "US dollars paid upstream.", "model")
         self._calls = counter("upstream_calls", "Upstream model calls.", "model", "outcome")
-        self._refused = counter("refused", "Requests refused before any call.", "reason")
         self.traces_dropped = counter("traces_dropped", "Traces that were not kept.")
         self.in_flight = Gauge(
             "archon_requests_in_flight", "Requests being answered.", registry=own, multiprocess_mode="livesum"
@@ -87,10 +86,6 @@ class Metrics:
     def calls(self, model: str, outcome: str, count: int = 1) -> None:
         """Upstream calls; outcome: ok, cached or error."""
         self._counter(self._calls, self._known(model), outcome).inc(count)
-
-    def refused(self, reason: str) -> None:
-        """A request refused before any call; reason: a fixed word of the code's (quota, rate, auth, bounds …)."""
-        self._counter(self._refused, reason).inc()
 
     def render(self) -> bytes:
         """The exposition text; all workers' where PROMETHEUS_MULTIPROC_DIR is set."""

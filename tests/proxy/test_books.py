@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import signal
 import sqlite3
 import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +18,7 @@ from archon.proxy.book import Total
 from archon.proxy.keys import open_store
 from archon.proxy.ledger import open_book
 from archon.proxy.settings import Settings
+from tests.proxy.processes import process
 from tests.proxy.serving import Serving, fused, system, upstream
 from tests.servers import CountingServer, Reply
 
@@ -115,36 +113,6 @@ async def test_a_stream_that_its_client_leaves_is_charged_and_nothing_stays_held
     # The upstream never told its usage, so each is charged its worst case: 50 completion tokens at 2, and the prompt.
     assert total.flagged_micro_usd == total.spent_micro_usd
     assert total.flagged_micro_usd >= 3 * 50 * 2
-
-
-@contextmanager
-def process(file: Path, store: str, workers: int) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """A real `archon serve`, in a process group of its own."""
-    main = "import sys; from archon.cli import main; sys.exit(main())"
-    command = [sys.executable, "-c", main, "serve", str(file), "--store", store, "--port", "0"]
-    environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONUNBUFFERED": "1"}
-    running = subprocess.Popen(
-        [*command, "--workers", str(workers), "--log-level", "error"],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environ, start_new_session=True,
-    )  # fmt: skip
-    try:
-        yield running, _port(running)
-    finally:
-        if running.poll() is None:
-            os.killpg(running.pid, signal.SIGKILL)
-        running.wait(30)
-        if running.stdout:
-            running.stdout.close()
-
-
-def _port(running: subprocess.Popen[str]) -> int:
-    assert running.stdout is not None
-    said = []
-    for line in running.stdout:
-        said.append(line)
-        if found := re.search(r"127\.0\.0\.1:(\d+)", line):
-            return int(found.group(1))
-    raise AssertionError("the server did not start: " + "".join(said))
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -20,7 +20,6 @@ def used() -> Metrics:
     metrics.tokens("gpt", 10, 5)
     metrics.spend("gpt", 1_500_000)
     metrics.calls("gpt", "ok", 7)
-    metrics.refused("quota")
     return metrics
 
 
@@ -60,7 +59,7 @@ def test_names_follow_the_conventions_and_no_label_could_name_a_person() -> None
         if family.type == "histogram":
             assert family.name.endswith("_seconds")
     labels = {label for family in families for sample in family.samples for label in sample.labels}
-    assert labels <= {"route", "model", "status", "architecture", "layer", "type", "outcome", "reason", "le"}
+    assert labels <= {"route", "model", "status", "architecture", "layer", "type", "outcome", "le"}
 
 
 def test_two_apps_do_not_share_a_registry() -> None:
