@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from archon.proxy.metrics import Metrics
+
+OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
 
 
 def used() -> Metrics:
@@ -66,3 +69,12 @@ def test_two_apps_do_not_share_a_registry() -> None:
     first, second = used(), Metrics()
     assert b'model="gpt"' in first.render()
     assert b'model="gpt"' not in second.render()
+
+
+def test_the_documentation_lists_every_metric_with_its_labels() -> None:
+    documented = dict(re.findall(r"^\| `(archon_\w+)` \| *([\w, ]*?) *\|", OPERATIONS.read_text(), re.MULTILINE))
+    metrics, told = Metrics(), {}
+    for collector in metrics.registry._collector_to_names:
+        suffix = "_total" if collector._type == "counter" else ""  # type: ignore[attr-defined]
+        told[collector._name + suffix] = ", ".join(collector._labelnames)  # type: ignore[attr-defined]
+    assert {name: labels.strip() for name, labels in documented.items()} == told
