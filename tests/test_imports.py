@@ -59,7 +59,8 @@ ALLOWED: dict[str, set[str]] = {
     "archon.clients": _CLIENTS,
     "archon.evals": _RUN | {"archon.evals", "archon.sandbox", "archon.zoo"},
     "archon.search": _RUN | {"archon.picture", "archon.evals", "archon.search", "archon.clients", *_FILES},
-    "archon.proxy": _RUN | {"archon.clients", "archon.proxy", "archon.sandbox", "archon.__version__", *_FILES},
+    "archon.proxy": _RUN
+    | {"archon.picture", "archon.clients", "archon.proxy", "archon.sandbox", "archon.__version__", *_FILES},
     "archon.zoo": _VALUES | {"archon.zoo", "archon.extract", "archon.sandbox"},
     "layers": _VALUES | {"layers"},
     "specdec": {"specdec"},
