@@ -14,11 +14,10 @@ export function graph(picture, { choose = null, run = null } = {}) {
   const root = svg("svg", {
     class: "graph" + (run ? " ran" : ""),
     viewBox: `0 0 ${picture.width} ${picture.height + (run ? 12 : 0)}`,
-    width: picture.width,
-    height: picture.height + (run ? 12 : 0),
     role: choose ? "group" : "img",
     "aria-label": picture.words,
   });
+  root.style.setProperty("--wide", picture.width + "px");
   root.append(
     svg(
       "defs",
