@@ -40,7 +40,7 @@ class Backend:
     @property
     def drops_user(self) -> bool:
         """Whether each worker gets a user id of its own."""
-        return os.geteuid() == 0 and not self.user_namespace if hasattr(os, "geteuid") else False
+        return sys.platform == "linux" and os.geteuid() == 0 and not self.user_namespace
 
     def command(self, limits: Limits, slot: int) -> list[str]:
         """The command of a worker; `slot` is a number no other living worker of this process has."""
