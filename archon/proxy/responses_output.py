@@ -9,7 +9,6 @@ from typing import Any
 from archon.executor import Result
 from archon.proxy.runs import Job, report
 from archon.proxy.schema import ResponsesBody
-from archon.trace import NodeRecord
 from archon.types import Chunk, Message, Usage
 
 Json = dict[str, Any]
@@ -107,7 +106,7 @@ class ResponseEvents:
         whole = response(self._job, self._body, None)
         return [self._event("response.created", response=whole), self._event("response.in_progress", response=whole)]
 
-    def progress(self, record: NodeRecord, told: Json) -> tuple[str, bytes]:
+    def progress(self, told: Json) -> tuple[str, bytes]:
         """A node that starts or ends."""
         return self._event("response.archon.progress", progress=told)
 

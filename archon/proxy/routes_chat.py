@@ -12,7 +12,7 @@ from archon.proxy.ask import from_chat, refusals
 from archon.proxy.fields import CHAT
 from archon.proxy.http import Call, Present
 from archon.proxy.render import Chunks, completion
-from archon.proxy.runs import Job, perform, prepare
+from archon.proxy.runs import Job, perform, prepare, report
 from archon.proxy.schema import ChatBody, read
 from archon.proxy.streaming import Events, stream
 from archon.trace import NodeRecord
@@ -59,7 +59,7 @@ async def streamed(call: Call, job: Job, chunks: Chunks) -> None:
                 events.put(event)
 
         def progress(index: int, record: NodeRecord) -> None:
-            events.put(chunks.progress(index, told(record)))
+            events.put(chunks.progress(index, node_news(record)))
 
         results = await perform(call, job, piece, progress if job.ask.archon.progress else None)
         for index, result in enumerate(results):
@@ -72,7 +72,7 @@ async def streamed(call: Call, job: Job, chunks: Chunks) -> None:
     await stream(call, work, [(b"x-archon-trace-id", job.trace_id.encode())])
 
 
-def told(record: NodeRecord) -> dict[str, Any]:
+def node_news(record: NodeRecord) -> dict[str, Any]:
     """What a progress event says of a node."""
     state = "started" if record.ended is None else "failed" if record.error else "ended"
     return {"node": record.id, "layer": record.layer, "state": state, "candidates": len(record.candidates)}
@@ -80,11 +80,12 @@ def told(record: NodeRecord) -> dict[str, Any]:
 
 def facts(call: Call, job: Job) -> list[tuple[bytes, bytes]]:
     """The headers that say what an answer took."""
-    cost = job.spend.cost_usd
+    told = report(job)
+    cost = told["cost_usd"]
     return [
         (b"x-archon-cost-usd", b"unknown" if cost is None else f"{cost:.6f}".encode()),
-        (b"x-archon-calls", str(job.list_usage.calls).encode()),
-        (b"x-archon-cache-hits", str(job.cache_hits).encode()),
+        (b"x-archon-calls", str(told["calls"]).encode()),
+        (b"x-archon-cache-hits", str(told["cache_hits"]).encode()),
         (b"x-archon-trace-id", job.trace_id.encode()),
         (b"x-archon-overhead-ms", call.overhead_ms.encode()),
         *job.room,

@@ -10,7 +10,7 @@ from archon.proxy.fields import RESPONSES
 from archon.proxy.http import Call, Present
 from archon.proxy.responses_input import as_chat
 from archon.proxy.responses_output import ResponseEvents, response
-from archon.proxy.routes_chat import facts, told
+from archon.proxy.routes_chat import facts, node_news
 from archon.proxy.runs import Job, perform, prepare
 from archon.proxy.schema import ChatBody, ResponsesBody, read
 from archon.proxy.streaming import Events, stream
@@ -48,7 +48,7 @@ async def _streamed(call: Call, job: Job, body: ResponsesBody) -> None:
                 events.put(data, name)
 
         def progress(_: int, record: NodeRecord) -> None:
-            name, data = telling.progress(record, told(record))
+            name, data = telling.progress(node_news(record))
             events.put(data, name)
 
         for name, data in telling.begin():

@@ -45,6 +45,8 @@ class Job:
     results: list[Result] = field(default_factory=list)
     room: list[tuple[bytes, bytes]] = field(default_factory=list)
     """Headers that say what is left to the key."""
+    told: dict[str, Any] | None = None
+    """The `archon` object of the answer, once the runs have ended."""
 
     @property
     def spend(self) -> Usage:
@@ -172,6 +174,7 @@ def _led(result: Result, index: int, candidate: Candidate) -> Result:
 
 def _account(call: Call, job: Job, error: BaseException | None) -> None:
     """Tells metrics, logs, traces and spans what the runs did, however they ended."""
+    job.told = _report(job)
     call.spent = job.spend.tokens > 0
     call.services.observe(call, job, error)
 
@@ -183,6 +186,10 @@ def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
 
 def report(job: Job) -> dict[str, Any]:
     """The `archon` object of an answer: what it took, node by node, and how it ended."""
+    return job.told or _report(job)
+
+
+def _report(job: Job) -> dict[str, Any]:
     spend, by_list = job.spend, job.list_usage
     return {
         "trace_id": job.trace_id,
@@ -200,8 +207,9 @@ def report(job: Job) -> dict[str, Any]:
 def _nodes(job: Job) -> list[dict[str, Any]]:
     """Usage by node, all runs together."""
     rows = []
+    by_node = [trace.usage_by_node() for trace in job.traces]
     for node in job.served.graph.nodes:
-        usage = Usage.total(trace.usage_by_node().get(node.id, Usage()) for trace in job.traces)
+        usage = Usage.total(each.get(node.id, Usage()) for each in by_node)
         records = [trace.nodes[node.id] for trace in job.traces if node.id in trace.nodes]
         rows.append(
             {

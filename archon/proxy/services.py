@@ -81,22 +81,23 @@ class Services:
         """Metrics, log, trace and spans of the runs of one request, however they ended."""
         for trace in job.traces:
             self._count(job.served.id, trace)
-        usage, cost = job.spend, job.spend.cost_usd
+        told, usage = report(job), job.spend
+        cost = usage.cost_usd
         call.say(
             trace_id=job.trace_id,
-            calls=job.list_usage.calls,
-            cache_hits=job.cache_hits,
+            calls=told["calls"],
+            cache_hits=told["cache_hits"],
             prompt_tokens=usage.prompt_tokens,
             completion_tokens=usage.completion_tokens,
             micro_usd=None if cost is None else micro_usd(cost),
             stream=job.ask.stream,
-            stopped=job.stopped,
+            stopped=told["stopped"],
         )
         self.metrics.overhead(call.model, max(0.0, time.perf_counter() - call.began - call.waited))
         name = type(error).__name__ if error else None
         for trace in job.traces if self.tracing.on else ():
-            told = {"archon.trace_id": job.trace_id, "archon.request_id": call.id}
-            self.tracing.run(job.served.id, trace, began=job.began, attributes=told, error=name)
+            names = {"archon.trace_id": job.trace_id, "archon.request_id": call.id}
+            self.tracing.run(job.served.id, trace, began=job.began, attributes=names, error=name)
         if self.traces is not None:
             key = call.key.id if call.key else None
             text, graph = self.settings.trace_text, job.served.graph.architecture
@@ -117,8 +118,7 @@ class Services:
 
 def _summary(job: Job, error: BaseException | None, text: bool) -> dict[str, Any]:
     """What a list of past requests tells of one."""
-    told = report(job)
-    del told["nodes"]
+    told = {name: value for name, value in report(job).items() if name != "nodes"}
     question = next((each.text for each in reversed(job.ask.messages) if each.role == "user"), "") if text else ""
     return {
         **told,
