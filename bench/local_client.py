@@ -2,6 +2,7 @@
 
     python bench/local_client.py [--model zoo:NAME|FOLDER] [--widths 1,16,64,128] [--dtypes float32,float64]
         [--threads 1,2] [--rounds 3] [--calls 96] [--draws 5] [--exceptions 100000] [--json FILE]
+    python bench/local_client.py --speculation [--model zoo:captain] [--draft FOLDER] [--head FOLDER] [--heats 0,1]
 
 *Throughput*: `--calls` calls, each with a prompt of its own, are kept under way `width` at a time; generated tokens per
 second of wall time and per second of the process's CPU time. Widths are interleaved in every round, so that a slow
@@ -11,6 +12,10 @@ The row "draws" has `--draws` draws a prompt at the greatest width: they share t
 
 *Exceptions*: answers of at least `--exceptions` tokens are drawn at temperature 1 twice, one at a time and 64 at a time
 in another order; an exception is a token at which the two differ (the first in its answer). 0 turns this off.
+
+*Speculation* (`--speculation`, instead of the others): the same calls with drafts and without, interleaved, at some
+numbers of calls at a time: tokens per second, and the median time of an answer. `--draft` and `--head` accelerate a
+model that the zoo does not. Answers that differ are counted: there must be none.
 
 Prints a table and one JSON line.
 """
@@ -45,11 +50,11 @@ class Rate(NamedTuple):
     cpu: float
 
 
-def requests(count: int, draws: int, salt: str) -> list[Request]:
+def requests(count: int, draws: int, salt: str, heat: float = 1.0) -> list[Request]:
     """Word problems in random order, `draws` draws each."""
     rng = random.Random(f"bench:{salt}")
     problems = [user(draw_problem(rng).question) for _ in range(-(-count // draws))]
-    sampling = Sampling(temperature=1.0, max_tokens=120)
+    sampling = Sampling(temperature=heat, max_tokens=120)
     pairs = [(message, sample) for message in problems for sample in range(draws)][:count]
     return [Request((m,), sampling, sample=s, seed=derived_seed(salt, m.text, s)) for m, s in pairs]
 
@@ -116,6 +121,67 @@ async def exceptions(options: argparse.Namespace, dtype: str) -> dict[str, Any]:
     return {"dtype": dtype, "tokens": tokens, "answers": answers, "exceptions": parted}
 
 
+async def speculation(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """One row a temperature and width."""
+    known = {name: value for name, value in (("draft", options.draft), ("head", options.head)) if value}
+    switches = {"off": {"speculation": "off"}, "on": known}
+    rows = []
+    for heat in options.heats:
+        clients = {name: opened(options.model, **given) for name, given in switches.items()}
+        for client in clients.values():
+            await drawn(client, requests(20, 1, "warm", heat), 2)
+        rows += [await _compared(options, clients, heat, width) for width in options.widths]
+        for client in clients.values():
+            await client.aclose()
+    return rows
+
+
+async def _compared(
+    options: argparse.Namespace, clients: dict[str, LocalClient], heat: float, width: int
+) -> dict[str, Any]:
+    rates: dict[str, list[Rate]] = {name: [] for name in clients}
+    seconds: dict[str, list[float]] = {name: [] for name in clients}
+    differing = drafted = accepted = 0
+    for client in clients.values():  # it learns here what pays at this width
+        await drawn(client, requests(max(options.calls // 2, width), 1, f"warm {width}", heat), width)
+    for turn in range(options.rounds):
+        wanted = requests(max(options.calls if width > 4 else options.calls // 4, width), 1, f"{turn} {width}", heat)
+        found = {}
+        for name in sorted(clients, reverse=turn % 2 == 1):
+            wall, cpu = time.perf_counter(), time.process_time()
+            found[name] = await drawn(clients[name], wanted, width)
+            tokens = sum(answer.usage.completion_tokens for answer in found[name])
+            rates[name].append(Rate(tokens / (time.perf_counter() - wall), tokens / (time.process_time() - cpu)))
+            seconds[name] += [answer.usage.seconds for answer in found[name]]
+        differing += sum(a.text != b.text for a, b in zip(*found.values(), strict=True))
+        drafted += sum(answer.usage.drafted_tokens for answer in found["on"])
+        accepted += sum(answer.usage.accepted_tokens for answer in found["on"])
+    row: dict[str, Any] = {
+        "temperature": heat,
+        "at_a_time": width,
+        "differing": differing,
+        "drafted": drafted,
+        "accepted": accepted,
+    }
+    for name in ("off", "on"):
+        row[f"{name}_ms_an_answer"] = round(1e3 * statistics.median(seconds[name]), 1)
+        row[f"{name}_tokens_per_s"] = round(statistics.median(rate.wall for rate in rates[name]))
+    for kind in Rate._fields:
+        pairs = zip(rates["on"], rates["off"], strict=True)
+        row[f"{kind}_ratio"] = round(statistics.median(getattr(a, kind) / getattr(b, kind) for a, b in pairs), 2)
+    return row
+
+
+def speculation_table(rows: Sequence[dict[str, Any]]) -> str:
+    names = (
+        "temperature", "at_a_time", "off_tokens_per_s", "on_tokens_per_s", "wall_ratio", "cpu_ratio",
+        "off_ms_an_answer", "on_ms_an_answer", "drafted", "accepted", "differing",
+    )  # fmt: skip
+    lines = ["  ".join(names)]
+    lines += ["  ".join(f"{row[name]:>{len(name)}}" for name in names) for row in rows]
+    return "\n".join(lines)
+
+
 def table(rows: Sequence[dict[str, Any]], drifts: Sequence[dict[str, Any]]) -> str:
     lines = [f"{'dtype':9}{'threads':>8}{'at a time':>11}{'tokens/s':>11}{'×':>7}{'tokens/CPU s':>14}{'×':>7}"]
     lines += [
@@ -132,6 +198,10 @@ def table(rows: Sequence[dict[str, Any]], drifts: Sequence[dict[str, Any]]) -> s
 
 
 async def measured(options: argparse.Namespace) -> dict[str, Any]:
+    if options.speculation:
+        found = await speculation(options)
+        print(speculation_table(found))
+        return {"bench": "local_client", "model": options.model, "speculation": found}
     rows = [
         row
         for dtype in options.dtypes
@@ -165,6 +235,10 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=96, help="calls in each measurement; a sixth for one at a time")
     parser.add_argument("--draws", type=int, default=5)
     parser.add_argument("--exceptions", type=int, default=100_000, help="tokens to compare; 0 = none")
+    parser.add_argument("--speculation", action="store_true", help="measure drafts on and off instead")
+    parser.add_argument("--draft", help="folder, or zoo/NAME, of a draft (default: what the zoo says)")
+    parser.add_argument("--head", help="folder of its acceptance head")
+    parser.add_argument("--heats", type=lambda text: [float(part) for part in text.split(",")], default=[0.0, 1.0])
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     options.model = options.model or next((f"zoo:{name}" for name in zoo.names()), None)

@@ -45,13 +45,13 @@ class Product:
 
 def _packed(weight: Tensor) -> Tensor | None:
     """The weight in oneDNN's own layout; None where there is no oneDNN for it."""
-    if weight.dtype != torch.float32 or weight.device.type != "cpu" or not torch.backends.mkldnn.is_available():
+    if weight.dtype != torch.float32 or weight.device.type != "cpu":
         return None
     try:
         packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight.t().contiguous(), _FEW)
         _by_onednn(torch.zeros(2, weight.shape[0]), packed)
     except (AttributeError, RuntimeError):
-        return None  # these two are not of torch's stable surface
+        return None  # torch was built without oneDNN, or has moved these two, which are not of its stable surface
     return packed
 
 

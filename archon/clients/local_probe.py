@@ -46,7 +46,7 @@ def _fed(model: Llama, prompts: list[list[int]], blocks: list[list[int]]) -> Ten
         for row in opened:
             row.token, row.drafted = block[0], block[1:]
         rows, logits = model.advance()
-        for row, lines in zip(rows, logits.split(len(block)), strict=True):
+        for row, lines in zip(rows, logits.view(len(rows), len(block), -1), strict=True):
             seen[id(row)].append(lines)
     for row in opened:
         model.close(row)

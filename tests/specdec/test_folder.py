@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -27,7 +28,7 @@ def logits(model: LanguageModel) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("changes", [{}, {"tie_word_embeddings": True}, {"rope_parameters": LLAMA3_ROPE}])
-def test_a_folder_read_here_is_the_model_transformers_reads(tmp_path: Path, changes: dict[str, object]) -> None:
+def test_a_folder_read_here_is_the_model_transformers_reads(tmp_path: Path, changes: dict[str, Any]) -> None:
     llama(**changes).save_pretrained(tmp_path)
     mine = read_model(tmp_path)
     assert isinstance(mine, LeanLlama)
@@ -41,7 +42,9 @@ def test_other_architectures_are_read_by_transformers(tmp_path: Path) -> None:
 
 def test_reading_a_llama_imports_no_transformers(tmp_path: Path) -> None:
     llama().save_pretrained(tmp_path)
-    code = "import sys; from specdec.folder import read_model; read_model(sys.argv[1]); print('transformers' in sys.modules)"
+    code = (
+        "import sys; from specdec import folder as f; f.read_model(sys.argv[1]); print('transformers' in sys.modules)"
+    )
     command = [sys.executable, "-c", code, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
     assert done.stdout.strip() == "False"

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from specdec.__main__ import main
 from specdec.calibrate import load_windows
+from specdec.dataset import Text
 from specdec.decoder import SpecDecoder
 from specdec.errors import SpecDecError
 from specdec.head import load_head
@@ -86,11 +88,14 @@ def test_a_run_killed_while_its_texts_are_written_writes_only_the_others(
     monkeypatch.setattr(module, "_AT_ONCE", 4)
     honest, asked = module._continued, list[range]()
 
-    def killed(pair: SpecDecoder, prompts: object, settings: object, which: range) -> list[module.Text]:
+    def noted(*given: Any) -> list[Text]:
+        asked.append(given[3])
+        return honest(*given)
+
+    def killed(*given: Any) -> list[Text]:
         if len(asked) == 2:
             raise KeyboardInterrupt
-        asked.append(which)
-        return honest(pair, prompts, settings, which)  # type: ignore[arg-type]
+        return noted(*given)
 
     monkeypatch.setattr(module, "_continued", killed)
     with pytest.raises(KeyboardInterrupt):
@@ -99,7 +104,7 @@ def test_a_run_killed_while_its_texts_are_written_writes_only_the_others(
     assert len(file.read_text().splitlines()) == 8
     file.write_text(file.read_text()[:-5])  # the kill cut the last line off
     asked.clear()
-    monkeypatch.setattr(module, "_continued", lambda *given: asked.append(given[3]) or honest(*given))
+    monkeypatch.setattr(module, "_continued", noted)
     resumed = trained(tmp_path / "killed")
     assert asked[0].start == 7
     assert resumed.losses == whole.losses
