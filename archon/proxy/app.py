@@ -25,6 +25,7 @@ from starlette.routing import Route
 
 from archon import __version__
 from archon.proxy import logs, openapi, pages, reload, routes_models
+from archon.proxy.answers import SharedAnswers
 from archon.proxy.architectures import load
 from archon.proxy.asgi import App, Receive, Scope, Send
 from archon.proxy.auth import KeyMiddleware, opening
@@ -41,6 +42,7 @@ from archon.proxy.routes_completions import complete
 from archon.proxy.routes_responses import respond
 from archon.proxy.services import Services
 from archon.proxy.settings import Settings
+from archon.proxy.sharing import SharedIdempotency
 from archon.proxy.telemetry import Tracing
 from archon.proxy.traces import TraceStore
 from archon.proxy.unmetered import Unmetered
@@ -110,21 +112,24 @@ def _services(settings: Settings) -> Services:
         services.open_to_all = opening(settings.host, services.keys)
         services.ledger = open_ledger(settings.store)
         services.traces = _traces(settings, services.metrics)
+        services.answers = SharedAnswers(_beside(settings.store).with_suffix(".answers.db"))
     return services
 
 
 def _traces(settings: Settings, metrics: Metrics) -> TraceStore:
-    """Beside the keys; where these are in PostgreSQL, in the default place."""
-    from archon.proxy.keys import default_store
-
-    store = settings.store or ""
-    beside = Path(default_store()) if is_postgres(store) else sqlite_path(store)
     return TraceStore(
-        beside.with_suffix(".traces.db"),
+        _beside(settings.store or "").with_suffix(".traces.db"),
         max_age=settings.trace_days * 86_400,
         max_count=settings.trace_count,
         dropped=metrics.traces_dropped.inc,
     )
+
+
+def _beside(store: str) -> Path:
+    """Where files beside the keys lie; where these are in PostgreSQL, the default place."""
+    from archon.proxy.keys import default_store
+
+    return Path(default_store()) if is_postgres(store) else sqlite_path(store)
 
 
 def _app(services: Services) -> ProxyApp:
@@ -154,6 +159,8 @@ def _app(services: Services) -> ProxyApp:
 def _chain(app: App, services: Services) -> App:
     """What every request goes through, the last one first."""
     settings = services.settings
+    if services.answers is not None:
+        app = SharedIdempotency(app, services.answers)
     app = Idempotency().wrap(app)
     app = BoundsMiddleware(app, max_body=settings.max_body_bytes)
     if services.keys is not None:

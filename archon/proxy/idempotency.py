@@ -4,18 +4,19 @@ A flight is known by the caller's key, the Idempotency-Key and the path; another
 (409). The work goes on while anybody listens; when the last listener leaves, it is cancelled as a lone request's would
 be. A whole answer below status 400 is kept for `ttl` seconds; a failure is not, so that repeating tries again.
 
-    Idempotency(ttl=600).wrap(app)   # inside auth and bounds
+    Idempotency(ttl=600).wrap(SharedIdempotency(app, answers))   # inside auth and bounds
 
-Flights are of one process. Several workers behind one socket may each run a request once.
+Flights are of one process; `archon.proxy.sharing` joins the workers of one machine.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from archon.proxy.asgi import App, Event, Receive, Scope, Send, header, refuse
@@ -28,6 +29,9 @@ MAX_ANSWER = 8 * 1024 * 1024
 MAX_NAME = 255
 
 Name = tuple[str, str, str]
+
+_FAILED = re.compile(rb'^(?:data: \{"error":|event: (?:error|response\.failed)\b)', re.MULTILINE)
+"""An event that ends a stream with an error."""
 
 
 @dataclass(eq=False)
@@ -60,13 +64,19 @@ class Flight:
     @property
     def complete(self) -> bool:
         """Whether the answer is whole and worth keeping."""
-        if self.error is not None or not self.events or self.events[0]["type"] != "http.response.start":
-            return False
-        return int(self.events[0]["status"]) < 400 and not self.events[-1].get("more_body", False)
+        return self.error is None and whole(self.events)
 
     def _tell(self) -> None:
         self.news.set()
         self.news = asyncio.Event()
+
+
+def whole(events: Sequence[Event]) -> bool:
+    """Whether an answer is one to keep: below 400, sent to its end, and no stream that ended in an error."""
+    if not events or events[0]["type"] != "http.response.start":
+        return False
+    done = int(events[0]["status"]) < 400 and not events[-1].get("more_body", False)
+    return done and not any(_FAILED.search(event.get("body", b"")) for event in events[1:])
 
 
 class Idempotency:
@@ -205,4 +215,10 @@ async def _left(receive: Receive) -> None:
 def _marked(event: Event) -> Event:
     if event["type"] != "http.response.start":
         return event
-    return {**event, "headers": [*event.get("headers", ()), (b"idempotency-replayed", b"true")]}
+    return {**event, "headers": replayed_headers(event.get("headers", ()))}
+
+
+def replayed_headers(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """An answer's headers for another request: marked, and without the first one's name."""
+    own = [(name, value) for name, value in headers if name != b"x-request-id"]
+    return [*own, (b"idempotency-replayed", b"true")]

@@ -10,6 +10,7 @@ from typing import Any
 
 from archon.amounts import micro_usd
 from archon.errors import ArchonError
+from archon.proxy.answers import SharedAnswers
 from archon.proxy.architectures import Catalogue
 from archon.proxy.http import Call
 from archon.proxy.inside import document
@@ -38,6 +39,8 @@ class Services:
     keys: KeyStore | None = None
     open_to_all: bool = True
     traces: TraceStore | None = None
+    answers: SharedAnswers | None = None
+    """To requests with an Idempotency-Key, for all workers; None = each worker has its own alone."""
     tracing: Tracing = field(default_factory=Tracing)
     retired: list[Catalogue] = field(default_factory=list)
 

@@ -9,6 +9,7 @@ import pytest
 
 from archon.proxy.asgi import App, Receive, Scope, Send
 from archon.proxy.idempotency import Idempotency
+from archon.proxy.logs import AccessLogMiddleware
 from tests.proxy.direct import Answer, Echo, request
 
 
@@ -169,3 +170,13 @@ async def test_kept_answers_are_bounded() -> None:
 async def test_a_name_that_is_too_long_is_refused() -> None:
     answer = await post(Idempotency().wrap(Echo()), "k" * 256)
     assert (answer.status, answer.error["code"]) == (400, "idempotency_key_invalid")
+
+
+async def test_every_request_keeps_its_own_id() -> None:
+    slow = Slow()
+    app = AccessLogMiddleware(Idempotency().wrap(slow))
+    asked = [asyncio.create_task(post(app)) for _ in range(3)]
+    await slow.begun.wait()
+    slow.gate.set()
+    ids = {answer.headers["x-request-id"] for answer in await asyncio.gather(*asked)}
+    assert len(ids) == 3
