@@ -1,6 +1,6 @@
 """What passing a plain model through costs: our proxy beside a minimal pass-through, LiteLLM's proxy and optillm.
 
-    python bench/proxy_passthrough.py [--seconds 3] [--rounds 5] [--peers DIR] [--json FILE] [--one-core]
+    python bench/proxy_passthrough.py [--seconds 3] [--rounds 5] [--peers DIR] [--peer NAME] [--one-core] [--json FILE]
 
 One worker each, one instant upstream, one machine; the proxy under test has core 1 to itself, upstream and load
 share core 0 (`--one-core`: everything on core 1, for a machine whose core 0 is busy; ratios then lean towards 1).
@@ -9,9 +9,9 @@ one is FastAPI + aiohttp, a few lines below: what Python can do when it does not
 connections and the median latency with one; rounds are interleaved and the ratio is taken round by round. CPU is the
 proxy process's own (all threads) per request, which other load on the machine disturbs least.
 
-`--peers DIR` makes a virtual environment in DIR, installs LiteLLM (never 1.82.7 or 1.82.8, which were malicious) and
-optillm into it, and measures them too; a peer that cannot be installed is left out with a line that says so. Prints a
-table and one JSON line.
+`--peers DIR` makes virtual environments in DIR, installs LiteLLM (never 1.82.7 or 1.82.8, which were malicious) and
+optillm into them, and measures them too (`--peer NAME`: that one alone); a peer that cannot be installed is left out
+with a line that says so. Prints a table and one JSON line.
 """
 
 from __future__ import annotations
@@ -235,13 +235,14 @@ def ours(folder: Path, ledger: bool) -> Arm:
     return Arm("ours", [*command, "--port", str(PORTS["ours"]), "--log-level", "warning"], key=secret)
 
 
-def peers(folder: Path) -> list[Arm]:
-    """LiteLLM and optillm, as far as they can be installed."""
-    python = folder / "bin" / "python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+def peers(root: Path, names: Sequence[str]) -> list[Arm]:
+    """LiteLLM and optillm, each in an environment of its own, as far as they can be installed."""
     arms = []
-    for name, requirement in PEERS.items():
+    for name in names:
+        folder, requirement = root / name, PEERS[name]
+        python = folder / "bin" / "python"
+        if not python.exists():
+            subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
         done = subprocess.run(
             [str(python), "-m", "pip", "install", "--quiet", requirement], capture_output=True, text=True
         )
@@ -319,6 +320,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--peers", type=Path)
+    parser.add_argument("--peer", action="append", choices=list(PEERS))
     parser.add_argument("--one-core", action="store_true")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
@@ -351,7 +353,7 @@ def _compare(given: argparse.Namespace) -> None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         arms = [ours(folder, ledger=True), Arm("minimal", [*me, "--role", "minimal"])]
-        arms += peers(given.peers.resolve()) if given.peers else []
+        arms += peers(given.peers.resolve(), given.peer or list(PEERS)) if given.peers else []
         source = stack.enter_context(process([*me, "--role", "upstream"], rest))
         assert wait_for(UPSTREAM, source), "the upstream did not start"
         for arm in list(arms):

@@ -119,6 +119,10 @@ class OpenAIClient:
         """What an answer that is not 200 means; its text holds no secret."""
         return from_status(self._where, status, headers, said)
 
+    def checked(self, data: bytes) -> dict[str, Any]:
+        """An answer's JSON object. Raises ClientError where it is none, or holds an error in place of an answer."""
+        return self._json(data, Request(()))
+
     def broken(self, what: str) -> RetryableError:
         """The error for an answer that is not what it should be."""
         return RetryableError(f"{self._where}: {what}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
+
 from archon.clients.stack import ClientStack
 from archon.proxy.architectures import Served
 from archon.proxy.ask import Ask
@@ -14,15 +16,20 @@ _BEHIND_AN_API = ("openai", "litellm")
 
 def check(ask: Ask, served: Served, stack: ClientStack, settings: Settings) -> None:
     """Raises ApiError 400 naming the first field that cannot be honoured."""
-    if len(ask.messages) > settings.max_messages:
-        raise invalid(f"messages: at most {settings.max_messages} are taken, got {len(ask.messages)}", "messages")
-    if ask.n > settings.max_n:
-        raise invalid(f"n: at most {settings.max_n} answers a request, got {ask.n}", "n", "invalid_value")
+    check_size(ask.messages, ask.n, settings)
     _tools(ask, served, stack)
     _logprobs(ask, served, stack)
     _settings(ask, served, stack)
     if ask.archon.max_usd is not None:
         _prices(served, stack)
+
+
+def check_size(messages: object, n: object, settings: Settings) -> None:
+    """Raises ApiError 400 where a request holds more messages, or asks for more answers, than are taken."""
+    if isinstance(messages, Sized) and len(messages) > settings.max_messages:
+        raise invalid(f"messages: at most {settings.max_messages} are taken, got {len(messages)}", "messages")
+    if isinstance(n, int) and n > settings.max_n:
+        raise invalid(f"n: at most {settings.max_n} answers a request, got {n}", "n", "invalid_value")
 
 
 def _tools(ask: Ask, served: Served, stack: ClientStack) -> None:

@@ -23,6 +23,7 @@ from archon.clients.wire import read_usage
 from archon.errors import ClientError
 from archon.proxy.architectures import Served
 from archon.proxy.errors import ApiError, from_error, invalid
+from archon.proxy.feasible import check_size
 from archon.proxy.http import EVENT_STREAM, Call, Present, room
 from archon.proxy.ledger import Hold
 from archon.proxy.relay import Relay
@@ -38,6 +39,7 @@ async def forward(call: Call, served: Served, raw: dict[str, Any]) -> None:
     assert client is not None
     assert model is not None
     services = call.services
+    check_size(raw.get("messages"), raw.get("n"), services.settings)
     price, key = call.catalogue.stack.price(model), call.key
     if key is not None and key.usd_per_day is not None and price is None:
         raise ApiError(403, f"model {model!r}: its price is unknown, and this key has a budget in USD")
@@ -47,7 +49,7 @@ async def forward(call: Call, served: Served, raw: dict[str, Any]) -> None:
     micro = micro_usd(price.cost(prompt, answer)) if price else 0
     hold = await services.ledger.reserve(key.id if key else None, key, micro, prompt + answer, call.id)
     try:
-        await _sent(call, client, body, bool(raw.get("stream")), _Bill(hold, price, model))
+        await _sent(call, client, body, raw, _Bill(hold, price, model))
     except ClientError as error:
         if error.billed is False:
             hold.release()
@@ -132,7 +134,7 @@ class _Bill:
         return b"unknown" if cost is None else f"{cost:.6f}".encode()
 
 
-async def _sent(call: Call, client: OpenAIClient, body: bytes, streams: bool, bill: _Bill) -> None:
+async def _sent(call: Call, client: OpenAIClient, body: bytes, raw: Mapping[str, Any], bill: _Bill) -> None:
     services = call.services
     limiter = call.catalogue.stack.limiter(bill.model)
     seconds = min(client.spec.timeout, services.settings.deadline)
@@ -142,8 +144,8 @@ async def _sent(call: Call, client: OpenAIClient, body: bytes, streams: bool, bi
             async with client.forward(body) as response:
                 if response.status != 200:
                     raise await _refused(client, response, bill)
-                if streams and response.content_type == "text/event-stream":
-                    await _streamed(call, client, response, bill, sent)
+                if raw.get("stream") and response.content_type == "text/event-stream":
+                    await _streamed(call, client, response, bill, sent, Relay(asks_usage(raw)))
                 else:
                     await _whole(call, client, response, bill, sent)
 
@@ -151,11 +153,8 @@ async def _sent(call: Call, client: OpenAIClient, body: bytes, streams: bool, bi
 async def _whole(call: Call, client: OpenAIClient, response: aiohttp.ClientResponse, bill: _Bill, sent: float) -> None:
     data = await client.read(response)
     call.waited = time.perf_counter() - sent
-    try:
-        usage = json.loads(data).get("usage")
-    except (ValueError, AttributeError):
-        raise client.broken(f"what came is not a chat completion ({len(data)} bytes)") from None
-    bill.settle(usage, call.waited)
+    answer = client.checked(data)
+    bill.settle(answer.get("usage"), call.waited)
     call.services.observe_call(call, bill.model, bill.usage, bill.micro_usd)
     facts = [
         (b"x-archon-cost-usd", bill.header),
@@ -168,9 +167,8 @@ async def _whole(call: Call, client: OpenAIClient, response: aiohttp.ClientRespo
 
 
 async def _streamed(
-    call: Call, client: OpenAIClient, response: aiohttp.ClientResponse, bill: _Bill, sent: float
+    call: Call, client: OpenAIClient, response: aiohttp.ClientResponse, bill: _Bill, sent: float, relay: Relay
 ) -> None:
-    relay = Relay(asks_usage(json.loads(call.body)))
     await call.start(200, [*EVENT_STREAM, *bill.room])
     async for piece in response.content.iter_any():
         if passed := relay.feed(piece):

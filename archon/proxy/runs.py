@@ -17,7 +17,9 @@ from archon.proxy.architectures import Served
 from archon.proxy.ask import Ask, check_answer
 from archon.proxy.errors import ApiError
 from archon.proxy.http import Call, room
+from archon.proxy.ledger import Hold
 from archon.proxy.metered import Metered
+from archon.proxy.unmetered import FreeHold
 from archon.trace import NodeRecord, Trace
 from archon.types import Candidate, Chunk, Usage, derived_seed
 
@@ -83,7 +85,7 @@ async def perform(call: Call, job: Job, sink: Sink | None = None, watch: Watch |
         RunError, BudgetError, QuotaError: a run gave no answer; the others are cancelled.
     """
     services, ask = call.services, job.ask
-    hold = await services.ledger.reserve(call.key.id if call.key else None, call.key, 0, 0, call.id)
+    hold = await _arrival(call)
     clients = Metered(call.catalogue.stack, services.ledger, call.key, call.id)
     budget = _budget(ask)
     try:
@@ -102,10 +104,18 @@ async def perform(call: Call, job: Job, sink: Sink | None = None, watch: Watch |
         _account(call, job, error)
         raise
     finally:
-        hold.release()
-    job.room = room(hold)
+        if hold is not None:
+            hold.release()
+    job.room = room(hold) if hold is not None else []
     _account(call, job, None)
     return job.results
+
+
+async def _arrival(call: Call) -> Hold | FreeHold | None:
+    """The request counted among its key's, where these are bounded; its calls are charged one by one."""
+    if call.key is None or call.key.requests_per_minute is None:
+        return None
+    return await call.services.ledger.reserve(call.key.id, call.key, 0, 0, call.id)
 
 
 async def _one(

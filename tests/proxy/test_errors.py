@@ -45,6 +45,27 @@ def test_an_upstreams_code_and_param_are_passed_on(tmp_path: Path) -> None:
     assert "too long" in error["message"]
 
 
+def test_an_error_that_comes_with_200_is_an_error(tmp_path: Path) -> None:
+    raw = b'{"error": {"message": "overloaded", "code": 529}}'
+    with CountingServer(lambda body: Reply(raw=raw)) as up:
+        path = system(tmp_path, "s", fused(), [upstream(up.endpoint)])
+        with Serving(Settings(files=(path,))) as server:
+            answers = [ask(server.port, {**ASK, "model": model}) for model in ("archon/s", "m")]
+    assert [answer.status for answer in answers] == [503, 503]
+    assert all("overloaded" in answer.error["message"] for answer in answers)
+
+
+@pytest.mark.parametrize("model", ["archon/s", "m"])
+def test_messages_and_answers_are_bounded(tmp_path: Path, model: str) -> None:
+    with CountingServer() as up:
+        path = system(tmp_path, "s", fused(), [upstream(up.endpoint)])
+        with Serving(Settings(files=(path,), max_messages=3, max_n=2)) as server:
+            long = ask(server.port, {"model": model, "messages": ASK["messages"] * 4})
+            many = ask(server.port, {**ASK, "model": model, "n": 3})
+        assert up.total == 0
+    assert [(each.status, each.error["param"]) for each in (long, many)] == [(400, "messages"), (400, "n")]
+
+
 def test_the_upstreams_key_is_in_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     secret = "sk-very-secret-0123456789"
     monkeypatch.setenv("UP_KEY", secret)
