@@ -18,9 +18,9 @@ from typing import Any
 from archon.errors import ArchonError
 from archon.sandbox.backends import Backend, environment
 from archon.sandbox.limits import Limits
+from archon.sandbox.line import MOST, Line
 
 _START_SECONDS = 60.0
-_MOST_REPORTED = 2**20
 _NONE = (False, "no result: time or memory was over, or the run crashed")
 
 
@@ -77,7 +77,7 @@ class Worker:
         self._await_ready()
         nonce = secrets.token_hex(16)
         job = {"nonce": nonce, "program": program, "tests": list(tests), "names": list(names)}
-        with _Line(self._given(), time.monotonic() + self._limits.wall_seconds) as line:
+        with Line(self._given(), time.monotonic() + self._limits.wall_seconds) as line:
             report = Report()
             sent = line.send(_framed(job | {"test_seconds": self._limits.test_seconds}))
             self.sound = sent and _listened(line, report, nonce, len(tests))
@@ -123,56 +123,10 @@ class Worker:
         return lines[-1][:300] if lines else "it ended without a word"
 
 
-class _Line:
-    """A job's socket with a deadline."""
-
-    def __init__(self, line: socket.socket, deadline: float) -> None:
-        self._line, self._deadline, self._buffer = line, deadline, b""
-        line.setblocking(False)
-
-    def __enter__(self) -> _Line:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._line.close()
-
-    def send(self, data: bytes) -> bool:
-        """Whether all of it could be sent in time."""
-        view = memoryview(data)
-        while view:
-            if not select.select([], [self._line], [], self._left())[1]:
-                return False
-            try:
-                view = view[self._line.send(view) :]
-            except BlockingIOError:
-                continue
-            except OSError:
-                return False
-        return True
-
-    def receive(self) -> bytes | None:
-        """The next line; None at the end, when the time is over, or where it is too long."""
-        while b"\n" not in self._buffer:
-            if len(self._buffer) > _MOST_REPORTED or not select.select([self._line], [], [], self._left())[0]:
-                return None
-            try:
-                piece = self._line.recv(2**16)
-            except OSError:
-                return None
-            if not piece:
-                return None
-            self._buffer += piece
-        line, _, self._buffer = self._buffer.partition(b"\n")
-        return line
-
-    def _left(self) -> float:
-        return max(0.0, self._deadline - time.monotonic())
-
-
-def _listened(line: _Line, report: Report, nonce: str, tests: int) -> bool:
+def _listened(line: Line, report: Report, nonce: str, tests: int) -> bool:
     """Fills the report with the events that carry the nonce; whether the last one came."""
     seen = 0
-    while seen < _MOST_REPORTED and (said := line.receive()) is not None:
+    while seen < MOST and (said := line.receive()) is not None:
         seen += len(said)
         mark, _, text = said.decode(errors="replace").partition(" ")
         with suppress(ValueError, TypeError, KeyError, AttributeError):  # a test may have spoilt its own event

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ast
 import asyncio
-import builtins
 import os
 import threading
 import warnings
@@ -15,11 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 from archon.errors import ConfigError
 from archon.sandbox.backends import Backend
 from archon.sandbox.limits import Limits
+from archon.sandbox.names import exposed
 from archon.sandbox.pool import Pool
 from archon.sandbox.probe import strongest
 from archon.sandbox.process import Report, SandboxError
 
-_LONGEST = 100_000  # characters of a program that is read for its names
 _MOST_REMEMBERED = 50_000
 _BREAKS = 2
 _Key = tuple[str, tuple[str, ...], str]
@@ -166,26 +164,6 @@ class CodeSandbox:
         self._known.update({(program, names, test): passed for test, passed in verdicts.items()})
         while len(self._known) > _MOST_REMEMBERED:
             self._known.popitem(last=False)
-
-
-def exposed(program: str) -> tuple[str, ...]:
-    """Names that a program defines at its top level, without those that Python itself has: a test's `len` is `len`."""
-    if len(program) > _LONGEST:
-        return ()
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            tree = ast.parse(program)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return ()
-    names = dict.fromkeys(name for node in tree.body for name in _bound(node))
-    return tuple(name for name in names if not hasattr(builtins, name))
-
-
-def _bound(node: ast.stmt) -> list[str]:
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        return [node.name]
-    targets = node.targets if isinstance(node, ast.Assign) else []
-    return [target.id for target in targets if isinstance(target, ast.Name)]
 
 
 def _processors() -> int:

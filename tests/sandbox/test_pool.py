@@ -12,10 +12,10 @@ import pytest
 from archon.errors import ConfigError
 from archon.sandbox import Backend, CodeSandbox, Limits, SandboxError, backends, probe
 from archon.sandbox.backends import python_files
+from archon.sandbox.names import exposed
 from archon.sandbox.pool import Pool
 from archon.sandbox.probe import GUARANTEES, strongest
 from archon.sandbox.process import Worker
-from archon.sandbox.verdicts import exposed
 from tests.sandbox.conftest import LIMITS
 
 
