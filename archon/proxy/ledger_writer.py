@@ -187,7 +187,8 @@ class Writer:
         except Exception as error:  # whatever it is, nothing was written: requests are refused, outcomes tried again
             failure = error if isinstance(error, ArchonError) else LedgerError(f"the ledger failed ({error})")
             logger.error("%s; %d outcomes are kept and tried again", failure, len(outcomes))
-            self._unwritten = outcomes
+            # Where only the confirmation was lost, the claims are on file: releasing them does nothing otherwise.
+            self._unwritten = outcomes + [Outcome(item.claim.id, "released", 0, 0) for item in claimed]
             return [(item.future, None, failure) for item in claimed]
         self._unwritten = []
         return [(item.future, grant, None) for item, grant in zip(claimed, grants, strict=True)]
