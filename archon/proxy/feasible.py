@@ -9,6 +9,7 @@ from archon.proxy.architectures import Served
 from archon.proxy.ask import Ask
 from archon.proxy.errors import ApiError, invalid
 from archon.proxy.settings import Settings
+from archon.quoting import attachments
 
 _API_FIELDS = ("reasoning_effort", "verbosity", "parallel_tool_calls")
 _BEHIND_AN_API = ("openai", "litellm")
@@ -17,6 +18,7 @@ _BEHIND_AN_API = ("openai", "litellm")
 def check(ask: Ask, served: Served, stack: ClientStack, settings: Settings) -> None:
     """Raises ApiError 400 naming the first field that cannot be honoured."""
     check_size(ask.messages, ask.n, settings)
+    _attachments(ask, served, stack)
     _tools(ask, served, stack)
     _logprobs(ask, served, stack)
     _settings(ask, served, stack)
@@ -30,6 +32,16 @@ def check_size(messages: object, n: object, settings: Settings) -> None:
         raise invalid(f"messages: at most {settings.max_messages} are taken, got {len(messages)}", "messages")
     if isinstance(n, int) and n > settings.max_n:
         raise invalid(f"n: at most {settings.max_n} answers a request, got {n}", "n", "invalid_value")
+
+
+def _attachments(ask: Ask, served: Served, stack: ClientStack) -> None:
+    """Images and files: a local model reads text, and a pack of role tokens writes text alone."""
+    if not attachments(ask.messages):
+        return
+    for model in served.graph.architecture.model_ids:
+        spec = stack.spec(model)
+        if spec.client in ("local", "replay") or spec.pack == "zoo":
+            raise _cannot("messages", f"model {model!r} of {served.id!r} reads text only")
 
 
 def _tools(ask: Ask, served: Served, stack: ClientStack) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 from fastapi import FastAPI, Response
@@ -82,4 +83,6 @@ async def _reached(host: str, port: int) -> str:
     except OSError as error:
         return f"cannot connect ({error.strerror or type(error).__name__})"
     writer.close()
+    with suppress(OSError):
+        await writer.wait_closed()
     return "ok"
