@@ -122,6 +122,8 @@ def _bench(options: argparse.Namespace) -> None:
     from specdec.prompts import read_prompts
     from specdec.report import as_json, markdown, pareto
 
+    if options.batches and options.head is None:
+        raise SpecDecError("--batches measures specdec++: give --head FOLDER")
     systems = tuple(options.policies or Plan().systems)
     for name in systems:
         make(name)
@@ -144,8 +146,6 @@ def _crossover(options: argparse.Namespace, pair: SpecDecoder, prompts: Sequence
     from specdec.calibrate import load_windows
     from specdec.crossover import crossover, markdown
 
-    if options.head is None:
-        raise SpecDecError("--batches measures specdec++: give --head FOLDER")
     points = crossover(pair, prompts, load_windows(options.head), plan, options.batches)
     print(f"\n{markdown(points)}", end="")
     return points

@@ -13,6 +13,9 @@ import transformers
 from specdec import Sampling, SpecDecoder
 from specdec.__main__ import main
 from specdec.assisted import assisted
+from specdec.calibrate import save_windows
+from specdec.head import AcceptanceHead, HeadConfig, save_head
+from specdec.threshold import Window
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +72,19 @@ def test_the_command_prints_a_table_and_writes_the_figures(
     assert all(f"| {line['system']} |" in printed for line in outcome["lines"])
 
 
+def test_the_command_says_what_speculation_is_worth_by_batch(
+    folders: tuple[str, str], prompts: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    width = json.loads((Path(folders[1]) / "config.json").read_text())["hidden_size"]
+    save_head(AcceptanceHead(HeadConfig(width, 1, threshold=0.5)), tmp_path / "head")
+    save_windows([Window((0.9, 0.8), (1.0, 0.5))], tmp_path / "head")
+    file = tmp_path / "out.json"
+    more = ("--policies", "off", "--head", str(tmp_path / "head"), "--batches", "1", "2", "--json", str(file))
+    assert run(folders, prompts, *more) == 0
+    assert [point["batch"] for point in json.loads(file.read_text())["batches"]] == [1, 2]
+    assert "| 2 |" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("more", "words"),
     [
@@ -76,6 +92,7 @@ def test_the_command_prints_a_table_and_writes_the_figures(
         (("--head", "/nowhere/head"), "no acceptance head at /nowhere/head"),
         (("--limit", "0"), "at least one prompt"),
         (("--repeats", "0"), "repeats must be ≥ 1"),
+        (("--batches", "1"), "give --head"),
     ],
 )
 def test_the_command_names_what_is_wrong(
