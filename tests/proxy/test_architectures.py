@@ -77,6 +77,7 @@ def test_ready_tells_whether_the_upstreams_take_connections(tmp_path: Path) -> N
         server.__enter__()
         ready = ask(server.port, b"", "/ready", method="GET")
         assert up.total == 0, "nothing is asked of an upstream"
+        ask(server.port, {**ASK, "model": "m"})  # so that the upstream has seen the look's connection close
     down = ask(server.port, b"", "/ready", method="GET")
     alive = ask(server.port, b"", "/health", method="GET")
     server.__exit__()
