@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import logging
 import time
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from archon.errors import ConfigError
+from archon.errors import ArchonError, ConfigError
 from archon.proxy.asgi import App, Receive, Scope, Send, header, refuse
-from archon.proxy.keys import KeyRecord, KeyStore, Known, matching
+from archon.proxy.keys import PREFIX, KeyRecord, KeyStore, Known, matching
 
 PUBLIC = frozenset({"/health", "/ready", "/docs", "/docs/oauth2-redirect", "/openapi.json", "/ui"})
 """Paths that anybody may read: they hold nothing of a user's."""
@@ -26,41 +27,60 @@ FRESH = 2.0
 STALE = 60.0
 """Seconds that keys go on being known while the store cannot be read."""
 
+logger = logging.getLogger("archon.proxy.auth")
+
 
 class Keyring:
     """The keys in force, held in memory and looked up again every `FRESH` seconds by one thread, however many requests
-    come, with right keys or wrong ones."""
+    come, with right keys or wrong ones. While one looks, the others go on with what was known."""
 
     def __init__(self, store: KeyStore, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._store, self._clock = store, clock
         self._known: Known = {}
-        self._read_at = float("-inf")
+        self._read_at = self._tried_at = float("-inf")
         self._lock = asyncio.Lock()
 
     async def find(self, secret: str) -> KeyRecord | None:
-        """The key in force that a secret belongs to. Raises what the store raised, where it has been away too long."""
-        if self._clock() - self._read_at > FRESH:
+        """The key in force that a secret belongs to. Raises StoreAwayError."""
+        return matching(secret, await self._current())
+
+    async def empty(self) -> bool:
+        """Whether no key is in force. Raises StoreAwayError."""
+        return not await self._current()
+
+    async def _current(self) -> Known:
+        now = self._clock()
+        known = now - self._read_at <= STALE
+        if now - self._tried_at > FRESH and not (known and self._lock.locked()):
             await self._refresh()
-        return matching(secret, self._known)
+            known = self._clock() - self._read_at <= STALE
+        if not known:
+            raise StoreAwayError("the key store cannot be read")
+        return self._known
 
     async def _refresh(self) -> None:
         async with self._lock:
-            age = self._clock() - self._read_at
-            if age <= FRESH:
+            if self._clock() - self._tried_at <= FRESH:
                 return
             try:
                 self._known = await asyncio.to_thread(self._store.in_force)
                 self._read_at = self._clock()
-            except Exception:
-                if age > STALE:
-                    raise
+            except Exception as error:  # whatever a store raises: keys go on being known for a while
+                logger.error("the key store cannot be read: %s", type(error).__name__)
+            finally:
+                self._tried_at = self._clock()
+
+
+class StoreAwayError(ArchonError):
+    """The key store has not been readable for too long."""
 
 
 class KeyMiddleware:
     """Lets known keys through, with their record in the scope. 401 for all others; an open service asks for none.
 
     Args:
-        open_to_all: no key is asked for (`opening` decides it). A key that is sent all the same must be a known one.
+        open_to_all: no key is asked for while the store holds none (`opening` decides it). One of ours that is sent all
+            the same must be a known one.
     """
 
     def __init__(
@@ -83,21 +103,18 @@ class KeyMiddleware:
 
     async def _checked(self, scope: Scope, receive: Receive, send: Send) -> None:
         secret = bearer(scope)
-        if secret is None and not self._open:
-            await _unauthorized(send, "no API key: send it as 'Authorization: Bearer KEY'")
+        try:
+            scope["archon.key"] = key = await self._ring.find(secret) if secret else None
+            is_open = self._open and await self._ring.empty()
+        except StoreAwayError as error:
+            await refuse(send, 503, str(error), kind="server_error", headers={"retry-after": "5"})
             return
-        if secret is not None and (not self._open or secret.startswith("sk-archon-")):
-            try:
-                scope["archon.key"] = await self._ring.find(secret)
-            except Exception:
-                await refuse(
-                    send, 503, "the key store cannot be read", kind="server_error", headers={"retry-after": "5"}
-                )
-                return
-            if scope["archon.key"] is None:
-                await _unauthorized(send, "the API key is not known or was revoked")
-                return
-        await self._app(scope, receive, send)
+        if key is not None or (is_open and not (secret or "").startswith(PREFIX)):
+            await self._app(scope, receive, send)
+        elif secret is None:
+            await _unauthorized(send, "no API key: send it as 'Authorization: Bearer KEY'")
+        else:
+            await _unauthorized(send, "the API key is not known or was revoked")
 
 
 def bearer(scope: Scope) -> str | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from archon.errors import ConfigError
-from archon.proxy.auth import FRESH, STALE, KeyMiddleware, Keyring, bearer, is_loopback, opening
+from archon.proxy.auth import FRESH, STALE, KeyMiddleware, Keyring, StoreAwayError, bearer, is_loopback, opening
 from archon.proxy.keys import KeyStore, Known, open_store
 from tests.proxy.direct import Echo, request, scope
 
@@ -97,10 +97,31 @@ async def test_keys_go_on_being_known_for_a_while_when_the_store_is_away(store: 
     await ring.find(secret)
     counting.away = True
     now += STALE - 1
-    assert await ring.find(secret) == record
-    now += 2
-    with pytest.raises(OSError, match="away"):
+    for _ in range(10):
+        assert await ring.find(secret) == record
+    assert counting.looks == 2, "a store that is away is not asked by every request"
+    now += 2 + FRESH
+    with pytest.raises(StoreAwayError):
         await ring.find(secret)
+    counting.away = False
+    now += FRESH + 0.01
+    assert await ring.find(secret) == record
+
+
+async def test_an_open_service_closes_when_the_first_key_is_made(store: KeyStore) -> None:
+    now = 0.0
+    app = KeyMiddleware(Echo(), store, open_to_all=True)
+    app._ring = Keyring(store, clock=lambda: now)
+    assert (await request(app)).status == 200
+    secret, _ = store.create("ann")
+    now += FRESH + 0.01
+    assert (await request(app)).status == 401
+    assert (await request(app, headers={"Authorization": "Bearer " + secret})).status == 200
+
+
+async def test_a_key_of_ours_that_is_not_known_is_refused_even_where_all_is_open(store: KeyStore) -> None:
+    app = KeyMiddleware(Echo(), store, open_to_all=True)
+    assert (await request(app, headers={"Authorization": "Bearer sk-archon-revoked"})).status == 401
 
 
 async def test_a_store_that_is_away_is_503_and_no_way_in(store: KeyStore) -> None:

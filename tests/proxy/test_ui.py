@@ -15,7 +15,7 @@ import pytest
 
 from tests.proxy.serving import Serving
 from tests.proxy.staging import FUSED, HOSTILE, QUESTION, settings, staged
-from tests.servers import CountingServer
+from tests.servers import CountingServer, Reply
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -178,6 +178,26 @@ def test_the_page_never_scrolls_sideways(
     page = Seen(context.new_page(), served[1].root).ask(served[0])
     assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
     context.close()
+
+
+def test_a_request_that_fails_says_why_and_can_be_looked_into(browser: Browser, tmp_path: Path) -> None:
+    with CountingServer(lambda _: Reply("overloaded", status=400)) as upstream:
+        secret, given = settings(tmp_path, upstream.endpoint)
+        with Serving(given) as server:
+            context = browser.new_context()
+            page = Seen(context.new_page(), server.root).open(secret)
+            page.fill("#question", QUESTION)
+            page.click("#send")
+            page.wait_for_selector("#notice:not([hidden])")
+            assert "overloaded" in page.inner_text("#notice")
+            assert page.inner_text("#progress") == "failed"
+            assert page.inner_text("#past .tag") == "failed"
+            page.click("#past a")
+            page.wait_for_selector("#inside .box.failed")
+            assert page.inner_text("#answer") == "There is no answer."
+            page.click('#inside .box[data-node="quick"]')
+            assert "overloaded" in page.inner_text(".detail")
+            context.close()
 
 
 def test_a_request_that_is_stopped_ends_upstream_as_well(browser: Browser, tmp_path: Path) -> None:

@@ -103,6 +103,10 @@ async function submit() {
     const answered = await ask(byId("model").value, byId("question").value, listeners(), running.signal);
     byId("progress").textContent = "";
     await follow(answered.get("x-archon-trace-id"));
+  } catch (error) {
+    byId("progress").textContent = error.name === "AbortError" ? "stopped" : "failed";
+    await past();
+    throw error;
   } finally {
     running = null;
     byId("stop").hidden = true;
