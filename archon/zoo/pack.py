@@ -80,23 +80,44 @@ def _bare(inputs: RoleInputs) -> list[str] | None:
 
     Whether two numbers are equal is all that is left to judge then, and models this small judge it far better so.
     """
-    texts = inputs.candidates[0].text if inputs.candidates else "", inputs.reasoning or ""
-    candidate, reasoning = (re.search(r"answer \d+$", text.strip()) for text in texts)
-    if candidate is None or reasoning is None:
+    given, known = _stated(inputs.candidates[0].text if inputs.candidates else ""), _stated(inputs.reasoning or "")
+    if given is None or known is None:
         return None
-    return ["", "candidate", candidate.group(), "reasoning", reasoning.group()]
+    return ["", "candidate", f"answer {given}", "reasoning", f"answer {known}"]
 
 
 def _ranking(text: str, inputs: RoleInputs) -> Ranking | None:
     found = re.findall(r"order ([\d >]+)", text)
     order = dict.fromkeys(int(n) - 1 for n in re.findall(r"\d+", found[-1])) if found else {}
-    known = tuple(index for index in order if 0 <= index < len(inputs.candidates))
-    return Ranking(known) if known else None
+    known = [index for index in order if 0 <= index < len(inputs.candidates)]
+    agreeing = _agreeing(text, inputs)
+    if not any(agreeing):
+        return Ranking(tuple(known)) if known else None
+    rest = dict.fromkeys([*known, *range(len(agreeing))])
+    return Ranking(tuple(sorted(rest, key=lambda index: not agreeing[index])))
 
 
 def _preference(text: str, inputs: RoleInputs) -> Preference | None:
+    agreeing = _agreeing(text, inputs)
+    if len(agreeing) == 2 and agreeing[0] != agreeing[1]:
+        return Preference(float(agreeing[0]))
     found = re.findall(r"better ([AB])\b", text)
     return Preference(1.0 if found[-1] == "A" else 0.0) if found else None
+
+
+def _agreeing(text: str, inputs: RoleInputs) -> list[bool]:
+    """Which candidates state the answer that the judge's own working ends on.
+
+    Judges work the problem first. Whether two numbers are equal is then no matter of opinion, and models this small
+    err in it, so it is read off the working and not off the words that follow.
+    """
+    own = _stated(text.partition("\n")[0])
+    return [own is not None and _stated(candidate.text) == own for candidate in inputs.candidates]
+
+
+def _stated(text: str) -> str | None:
+    found = re.search(r"answer (\d+)$", text.strip())
+    return found[1] if found else None
 
 
 def _critiques(text: str, inputs: RoleInputs) -> Critiques | None:
@@ -107,7 +128,11 @@ def _critiques(text: str, inputs: RoleInputs) -> Critiques | None:
 
 def _verdict(text: str, inputs: RoleInputs) -> Verdict | None:
     said = text.split()[-1:]
-    return Verdict(said == ["yes"]) if said in (["yes"], ["no"]) else None
+    if said not in (["yes"], ["no"]):
+        return None
+    # Where the judge wrote the two answers beside each other, they are what counts.
+    cited = re.fullmatch(r"(\d+) (\d+) (?:yes|no)", text.strip())
+    return Verdict(cited[1] == cited[2] if cited else said == ["yes"])
 
 
 def _tests(text: str, inputs: RoleInputs) -> Tests | None:
