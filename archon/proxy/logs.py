@@ -34,6 +34,10 @@ ROUTES = frozenset({
 FOLDERS = ("/v1/models/", "/ui/api/traces/", "/ui/static/")
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
+_ENCODER = json.JSONEncoder(ensure_ascii=False, default=str)
+FAILED, LEFT = 500, 499
+"""Statuses of requests that nothing was sent to: one that raised, one whose client left."""
+
 access = logging.getLogger("archon.proxy.access")
 
 
@@ -66,7 +70,7 @@ class AccessLogMiddleware:
         scope["archon.request_id"] = request_id = _request_id(scope, self._numbers)
         told: dict[str, Any] = {}
         scope["archon.log"] = told
-        status = 500
+        status = 0
 
         async def named(event: Event) -> None:
             nonlocal status
@@ -77,11 +81,19 @@ class AccessLogMiddleware:
 
         try:
             await self._app(scope, receive, named)
+        except BaseException:
+            status = status or FAILED
+            raise
         finally:
-            seconds = time.perf_counter() - began
-            self._observe(route_of(scope), str(told.get("model", "")), status, seconds)
-            if access.isEnabledFor(logging.INFO):
-                access.info("request", extra={"archon": self._line(scope, told, status, seconds)})
+            self._over(scope, told, status or LEFT, time.perf_counter() - began)
+
+    def _over(self, scope: Scope, told: Mapping[str, Any], status: int, seconds: float) -> None:
+        self._observe(route_of(scope), str(told.get("model", "")), status, seconds)
+        if access.isEnabledFor(logging.INFO):
+            # Not access.info(): it walks the stack for the caller's place, which is always this one.
+            record = access.makeRecord(access.name, logging.INFO, __file__, 0, "request", (), None)
+            record.archon = self._line(scope, told, status, seconds)
+            access.handle(record)
 
     def _line(self, scope: Scope, told: Mapping[str, Any], status: int, seconds: float) -> dict[str, Any]:
         key = scope.get("archon.key")
@@ -131,7 +143,7 @@ class JsonLines(logging.Formatter):
             line["error"] = record.exc_info[0].__name__
             # Its words may quote a prompt, so they are left out.
             line["where"] = [f"{at.filename}:{at.lineno} {at.name}" for at in extract_tb(record.exc_info[2])[-10:]]
-        return json.dumps(line, ensure_ascii=False, default=str)
+        return _ENCODER.encode(line)
 
 
 def _named(event: Event, request_id: str) -> None:

@@ -117,3 +117,13 @@ async def test_metrics_are_told_of_every_request() -> None:
     app = AccessLogMiddleware(Echo(404), observe=lambda route, model, status, _: told.append((route, model, status)))
     await request(app, path="/nowhere")
     assert told == [("other", "", 404)]
+
+
+async def test_a_client_that_left_before_an_answer_is_no_error_of_the_servers(lines: io.StringIO) -> None:
+    async def gone(scope: Scope, receive: Receive, send: Send) -> None:
+        return
+
+    told: list[int] = []
+    await request(AccessLogMiddleware(gone, observe=lambda _, __, status, ___: told.append(status)))
+    assert json.loads(lines.getvalue())["status"] == 499
+    assert told == [499]
