@@ -77,7 +77,8 @@ class Writer:
         self._pending: list[Item] = []
         self._urgent = False
         self._under_way: asyncio.AbstractEventLoop | None = None
-        self._planned: asyncio.TimerHandle | asyncio.Handle | None = None
+        self._planned: asyncio.Handle | None = None
+        self._planned_soon = False
         self._planned_on: asyncio.AbstractEventLoop | None = None
 
     def claim(self, claim: Claim) -> asyncio.Future[Grant]:
@@ -127,10 +128,10 @@ class Writer:
     def _plan(self, loop: asyncio.AbstractEventLoop) -> None:
         """Sees to it that what is pending goes to the thread: at the end of this turn of the loop, or soon after."""
         if self._planned is not None and self._planned_on is loop:
-            if not self._urgent or not isinstance(self._planned, asyncio.TimerHandle):
+            if self._planned_soon or not self._urgent:
                 return
             self._planned.cancel()
-        self._planned_on = loop
+        self._planned_on, self._planned_soon = loop, self._urgent
         flush = self._flush
         self._planned = loop.call_soon(flush, loop) if self._urgent else loop.call_later(LINGER, flush, loop)
 
