@@ -160,6 +160,8 @@ class OpenAIClient:
 
     async def read(self, response: aiohttp.ClientResponse) -> bytes:
         """The whole body. Raises ClientError where it is larger than any answer."""
+        if (response.content_length or _LARGEST_BODY + 1) <= _LARGEST_BODY:
+            return await response.read()
         pieces, size = [], 0
         async for piece in response.content.iter_any():
             pieces.append(piece)

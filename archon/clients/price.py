@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, MutableMapping
-from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -63,8 +62,7 @@ def priced(usage: Usage, price: Price | None) -> Usage:
     A usage without prompt tokens was not reported by the upstream, so its cost is unknown too, unless the model is
     free.
     """
-    if price is None:
-        return replace(usage, cost_usd=None)
-    free = price.prompt == price.completion == 0
-    reported = usage.prompt_tokens > 0 or free
-    return replace(usage, cost_usd=price.cost(usage.prompt_tokens, usage.completion_tokens) if reported else None)
+    cost: float | None = None
+    if price is not None and (usage.prompt_tokens > 0 or price.prompt == price.completion == 0):
+        cost = price.cost(usage.prompt_tokens, usage.completion_tokens)
+    return Usage(usage.calls, usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens, cost, usage.seconds)

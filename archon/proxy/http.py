@@ -202,14 +202,17 @@ async def read_body(receive: Receive, limit: int) -> bytes:
 
 
 class Present:
-    """Cancels the work inside where the client goes away, and says so by ClientGone.
+    """Cancels the work inside where the client goes away, and says so by ClientGone; by TimeoutError after `seconds`.
 
     with Present(call.receive):
         await work()
     """
 
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self, receive: Receive, seconds: float | None = None) -> None:
         self._receive = receive
+        self._seconds = seconds
+        self._end: asyncio.TimerHandle | None = None
+        self._late = False
         self._gone = False
         self._watcher: asyncio.Task[None] | None = None
 
@@ -217,15 +220,24 @@ class Present:
         task = asyncio.current_task()
         assert task is not None
         self._task = task
-        self._timer = task.get_loop().call_later(_PATIENCE, self._watch)
+        loop = task.get_loop()
+        self._timer = loop.call_later(_PATIENCE, self._watch)
+        if self._seconds is not None:
+            self._end = loop.call_later(self._seconds, self._expire)
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._timer.cancel()
+        if self._end is not None:
+            self._end.cancel()
         if self._watcher is not None:
             self._watcher.cancel()
-        if self._gone and kind is not None and issubclass(kind, asyncio.CancelledError):
+        if (self._gone or self._late) and kind is not None and issubclass(kind, asyncio.CancelledError):
             self._task.uncancel()
-            raise ClientGone from None
+            raise (ClientGone if self._gone else TimeoutError) from None
+
+    def _expire(self) -> None:
+        self._late = True
+        self._task.cancel()
 
     def _watch(self) -> None:
         self._watcher = asyncio.ensure_future(self._listen())

@@ -24,9 +24,10 @@ import itertools
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Protocol
 
-from archon.proxy.book import Book, Claim, Grant, Outcome, State, Total
+from archon.proxy.book import DAY, Book, Claim, Grant, Outcome, State, Total
 from archon.proxy.keys import is_postgres, sqlite_path
 from archon.proxy.ledger_writer import Writer
 
@@ -147,7 +148,12 @@ def sane(amount: int) -> int:
 
 def day_of(at: float) -> str:
     """The UTC day of a Unix time, YYYY-MM-DD."""
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d")
+    return _day(int(at // DAY))
+
+
+@lru_cache(maxsize=4)
+def _day(number: int) -> str:
+    return datetime.fromtimestamp(number * DAY, UTC).strftime("%Y-%m-%d")
 
 
 def open_book(url: str) -> Book:

@@ -6,7 +6,6 @@ answer where the key has a budget. Of the answer only the usage is read, for the
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections.abc import Mapping
@@ -138,8 +137,8 @@ async def _sent(call: Call, client: OpenAIClient, body: bytes, raw: Mapping[str,
     services = call.services
     limiter = call.catalogue.stack.limiter(bill.model)
     seconds = min(client.spec.timeout, services.settings.deadline)
-    with Present(call.receive):
-        async with limiter.slot() if limiter else nullcontext(), asyncio.timeout(seconds):
+    with Present(call.receive, seconds):
+        async with limiter.slot() if limiter else nullcontext():
             sent = time.perf_counter()
             async with client.forward(body) as response:
                 if response.status != 200:
