@@ -65,11 +65,11 @@ def _serve(settings: Settings, port: int, workers: int) -> None:
     from uvicorn.supervisors import Multiprocess
 
     from archon.proxy import logs
-    from archon.proxy.app import SETTINGS, create_app, for_workers
+    from archon.proxy.app import SETTINGS, create_app, for_workers, settled
 
     logs.configure(settings.log_level)
     listening = _listening(settings.host, port)
-    app = create_app(settings)  # here as well where workers make their own: what is wrong is told before they start
+    app = settled(create_app(settings))  # also where workers make their own: what is wrong is told before they start
     services = app.state.services
     _greet(settings, listening.getsockname()[1], [each.id for each in services.catalogue], services.open_to_all)
     os.environ[SETTINGS] = for_workers(settings)

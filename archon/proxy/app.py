@@ -10,6 +10,7 @@ costs as much as passing a request through; their schemas are written into the O
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -95,7 +96,14 @@ def app_from_environ() -> ProxyApp:
     paths = {name: None if raw[name] is None else Path(raw[name]) for name in ("models", "cache")}
     settings = Settings(**{**raw, **paths, "files": tuple(Path(each) for each in raw["files"])})
     logs.configure(settings.log_level)
-    return create_app(settings)
+    return settled(create_app(settings))
+
+
+def settled(app: ProxyApp) -> ProxyApp:
+    """The app, for a process that does nothing else: what is loaded by now stays, and is not searched for garbage."""
+    gc.collect()
+    gc.freeze()
+    return app
 
 
 def for_workers(settings: Settings) -> str:
