@@ -20,6 +20,7 @@ import argparse
 import asyncio
 import json
 import os
+import secrets
 import statistics
 import subprocess
 import sys
@@ -175,7 +176,7 @@ def process(
         log.close()
 
 
-def wait_for(port: int, child: subprocess.Popen[bytes], seconds: float = 90.0) -> bool:
+def wait_for(port: int, child: subprocess.Popen[bytes], seconds: float = 240.0) -> bool:
     """Whether something listens on the port in time."""
     import socket
 
@@ -263,7 +264,9 @@ def _peer(name: str, folder: Path) -> Arm:
     row = {"model_name": "m", "litellm_params": {"model": "openai/m", "api_base": endpoint, "api_key": "sk-bench"}}
     config.write_text(json.dumps({"model_list": [row], "litellm_settings": {"telemetry": False}}))
     command = [binary, "--config", str(config), "--port", port, "--host", "127.0.0.1", "--num_workers", "1"]
-    return Arm(name, command, {"LITELLM_LOG": "ERROR"})
+    key = "sk-" + secrets.token_hex(24)  # it refuses to start without one
+    quiet = {"LITELLM_MASTER_KEY": key, "LITELLM_LOG": "ERROR", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+    return Arm(name, command, quiet, key)
 
 
 # --- the measurement --------------------------------------------------------------------------------------------------
