@@ -54,21 +54,7 @@ class SpeculativeDecoding:
         drafts = self._proposed(wanted, rows)
         middle = self._clock()
         made = self._plain.next(drafts)
-        end = self._clock()
-        counts = {job: len(tokens) for job, tokens in made.items() if not isinstance(tokens, BaseException)}
-        for job in wanted:
-            if job in counts:
-                self._drafter.learn(job, counts[job] - 1)
-            else:
-                self._drafter.forget(job)
-        if self._drafter.unread <= _USUAL_UNREAD * rows:
-            self._pace.saw_round(
-                rows,
-                tokens=sum(counts.values()),
-                drafted=sum(map(len, drafts.values())),
-                drafting=middle - start,
-                verifying=end - middle,
-            )
+        self._learn(made, drafts, rows, drafting=middle - start, verifying=self._clock() - middle)
         return made
 
     def end(self, job: Job) -> None:
@@ -79,10 +65,24 @@ class SpeculativeDecoding:
         start = self._clock()
         made = self._plain.next()
         self._pace.saw_plain(rows, self._clock() - start)
+        self._forget_failed(made)
+        return made
+
+    def _learn(
+        self, made: Made, drafts: Mapping[Job, Sequence[int]], rows: int, *, drafting: float, verifying: float
+    ) -> None:
+        counts = {job: len(tokens) for job, tokens in made.items() if not isinstance(tokens, BaseException)}
+        for job in counts.keys() & drafts.keys():
+            self._drafter.learn(job, counts[job] - 1)
+        self._forget_failed(made)
+        if self._drafter.unread <= _USUAL_UNREAD * rows:
+            tokens, drafted = sum(counts.values()), sum(map(len, drafts.values()))
+            self._pace.saw_round(rows, tokens=tokens, drafted=drafted, drafting=drafting, verifying=verifying)
+
+    def _forget_failed(self, made: Made) -> None:
         for job, tokens in made.items():
             if isinstance(tokens, BaseException):
                 self._drafter.forget(job)
-        return made
 
     def _proposed(self, jobs: Sequence[Job], rows: int) -> Mapping[Job, Sequence[int]]:
         """A draft that breaks down costs speed and nothing else."""

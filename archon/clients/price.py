@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, MutableMapping
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -65,4 +66,7 @@ def priced(usage: Usage, price: Price | None) -> Usage:
     cost: float | None = None
     if price is not None and (usage.prompt_tokens > 0 or price.prompt == price.completion == 0):
         cost = price.cost(usage.prompt_tokens, usage.completion_tokens)
+    if usage.drafted_tokens:
+        return replace(usage, cost_usd=cost)
+    # `replace` takes longer, and this is made for every call.
     return Usage(usage.calls, usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens, cost, usage.seconds)
