@@ -22,7 +22,8 @@ from archon.zoo.train import Trainer
 if TYPE_CHECKING:
     import torch
 
-_DRAWN = 4500  # answers the teacher draws, one a prompt
+_DRAWN = 1200  # answers the teacher draws, one a prompt
+_LONGEST_PROMPT, _LONGEST = 300, 160  # tokens of its prompt and of the answer
 _TEMPERATURES = (0.0, 0.7, 1.0)
 
 
@@ -72,15 +73,19 @@ class Distiller(Trainer):
     def _drawn(self) -> list[tuple[list[int], list[int]]]:
         rng, part = random.Random(f"drawn:{self.recipe.seed}"), self.recipe.parts[0]
         roles, weights = zip(*(part.shares or self.recipe.shares), strict=True)
-        prompts = [self._prompt(rng, rng.choices(roles, weights)[0]) for _ in range(self._count)]
+        prompts = list[Prompt]()
+        while len(prompts) < self._count:
+            prompt = self._prompt(rng, rng.choices(roles, weights)[0])
+            if len(encode(self.vocabulary, *prompt)) <= _LONGEST_PROMPT:
+                prompts.append(prompt)
         pairs = list[tuple[list[int], list[int]]]()
         for place, temperature in enumerate(_TEMPERATURES):
             asked = prompts[place :: len(_TEMPERATURES)]
-            said = self.teacher.say(asked, temperature=temperature, seed=self.recipe.seed)
+            said = self.teacher.say(asked, temperature=temperature, seed=self.recipe.seed, most=_LONGEST, batch=64)
             pairs += [
                 (encode(self.vocabulary, *prompt), self._answer(text)) for prompt, text in zip(asked, said, strict=True)
             ]
-        return [(prompt, answer) for prompt, answer in pairs if len(prompt) + len(answer) <= 1024]
+        return pairs
 
     def _prompt(self, rng: random.Random, role: str) -> Prompt:
         made = example(rng, role, self.recipe, replace(self.recipe.parts[0], vary=True))

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import LlamaForCausalLM
 
+_BATCH_TOKENS = 24_000
 Prompt = tuple[str, tuple[str, ...]]
 """A role and its parts, as `archon.zoo.encoding.encode` takes them."""
 
@@ -40,10 +41,14 @@ class Speaker:
         ids = [encode(self.vocabulary, role, parts) for role, parts in prompts]
         order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
         said = dict[int, str]()
-        for start in range(0, len(order), batch):
-            chosen = order[start : start + batch]
+        start = 0
+        while start < len(order):
+            # The cache of long prompts is moved at every step: fewer of them at once are faster.
+            fitting = max(1, _BATCH_TOKENS // len(ids[order[min(start + batch, len(order)) - 1]]))
+            chosen = order[start : start + min(batch, fitting)]
             rows = self._batch([ids[i] for i in chosen], temperature, seed + start, most)
             said.update(zip(chosen, map(self._text, rows), strict=True))
+            start += len(chosen)
         return [said[i] for i in range(len(ids))]
 
     def _text(self, ids: list[int]) -> str:

@@ -143,7 +143,7 @@ _ALL = (
     Recipe("captain", seed=21, layers=8, grown_from="clerk", parts=(_DRILL, _COMMAND)),
     Recipe(
         "captain-draft", seed=22, hidden=64, layers=1, heads=2, teacher="captain",
-        parts=(replace(_COMMAND, steps=800, peak=8e-3, emphasis=1.0),),
+        parts=(replace(_COMMAND, steps=600, peak=8e-3, emphasis=1.0),),
     ),
 )  # fmt: skip
 RECIPES: Mapping[str, Recipe] = MappingProxyType({recipe.name: recipe for recipe in _ALL})
