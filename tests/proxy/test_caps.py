@@ -101,7 +101,10 @@ def test_a_stream_cut_in_its_last_stage_keeps_what_was_said(tmp_path: Path) -> N
     assert done == "[DONE]"
 
 
-@pytest.mark.parametrize(("bounds", "status", "code"), [({"max_calls": 0}, 400, "cap_too_small"), ({"max_seconds": 1e-9}, 400, "cap_too_small")])
+@pytest.mark.parametrize(
+    ("bounds", "status", "code"),
+    [({"max_calls": 0}, 400, "cap_too_small"), ({"max_seconds": 1e-9}, 400, "cap_too_small")],
+)
 def test_a_bound_too_small_for_any_call_is_refused(tmp_path: Path, bounds: Any, status: int, code: str) -> None:
     path = system(tmp_path, "s", fused(), [fake("m", ["a"])])
     with Serving(Settings(files=(path,))) as server:
