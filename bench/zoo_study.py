@@ -4,9 +4,10 @@
 
 Two questions, on both task families, everything through the engine's own layers:
 
-1. Quality against the number of samples of one expert, the captain judging: vote, verifier, ranker, fuser, unit tests.
-2. Self-MoA against mixed MoA (Li et al. 2025, arXiv 2502.00674): six proposals of one to three models, fused by the
-   captain, for 65 mixes (PARTS); then the paper's regression t = αq + βd + γ over the mixes: t the accuracy of the
+1. Quality against the number of samples of one expert: vote, verifier, ranker, fuser, unit tests. The captain judges,
+   and fuses words; of code, which it has not learnt, the expert fuses and writes the tests.
+2. Self-MoA against mixed MoA (Li et al. 2025, arXiv 2502.00674): six proposals of one to three models, fused, for 65
+   mixes (PARTS); then the paper's regression t = αq + βd + γ over the mixes: t the accuracy of the
    fusion, q the mean accuracy of the proposals, d their diversity (the Vendi score under "same answer or not": the
    exponential of the entropy of a question's answers, averaged over questions).
 
@@ -50,12 +51,18 @@ FAMILIES: Mapping[str, str] = {"ledger": "zoo/clerk", "minicode": "zoo/scribe"}
 """Task families and the expert whose samples the first question is about."""
 MODELS = ("zoo/abacus", "zoo/captain", "zoo/clerk", "zoo/scribe", "zoo/till")
 JUDGE = "zoo/captain"
+FUSERS: Mapping[str, str] = {"ledger": JUDGE, "minicode": "zoo/scribe"}
+"""Who fuses: the judge has not learnt to write code."""
+TESTERS: Mapping[str, UnitTestGenerator] = {
+    "ledger": UnitTestGenerator(JUDGE, cap=3),
+    "minicode": UnitTestGenerator("zoo/scribe", cap=3, kind="executable"),
+}
+"""Who writes unit tests: in plain words, judged by JUDGE, or as assertions, which are run."""
 SAMPLES = (1, 2, 3, 5, 8, 12)
 PROPOSALS = 6
 PARTS = ((6,), (5, 1), (4, 2), (3, 3), (2, 2, 2))
 """How six proposals are shared by one to three models: 65 mixes of five models."""
 TEMPERATURE = 0.7
-_TESTS = 3
 
 
 @dataclass(frozen=True)
@@ -87,16 +94,16 @@ def mixes() -> list[Mix]:
     return list(found.values())
 
 
-def techniques(expert: str, samples: int) -> Iterator[tuple[str, Architecture]]:
-    """Every technique over so many samples of the expert."""
-    drafts = Generator(expert, samples=samples, temperature=TEMPERATURE)
+def techniques(family: str, samples: int) -> Iterator[tuple[str, Architecture]]:
+    """Every technique over so many samples of the family's expert."""
+    drafts = Generator(FAMILIES[family], samples=samples, temperature=TEMPERATURE)
     yield "vote", (drafts >> Vote()).architecture()
     if samples == 1:
         return
-    tests = UnitTestGenerator(JUDGE, cap=_TESTS) >> UnitTestEvaluator(JUDGE, first_k=samples)
+    tests = TESTERS[family] >> UnitTestEvaluator(JUDGE, first_k=samples)
     yield "verifier", (drafts >> Verifier(JUDGE) >> Vote()).architecture()
     yield "ranker", (drafts >> Ranker(JUDGE, keep=1)).architecture()
-    yield "fuser", (drafts >> Fuser(JUDGE, temperature=0.0)).architecture()
+    yield "fuser", (drafts >> Fuser(FUSERS[family], temperature=0.0)).architecture()
     yield "unit tests", (drafts >> tests >> Vote()).architecture()
 
 
@@ -180,7 +187,7 @@ async def by_samples(study: Study, family: str) -> dict[str, dict[int, tuple[int
     """Right answers of each technique by number of samples, with the number of questions."""
     found: dict[str, dict[int, tuple[int, int]]] = {}
     for samples in SAMPLES:
-        for name, architecture in techniques(FAMILIES[family], samples):
+        for name, architecture in techniques(family, samples):
             scores = await study.accuracy(family, architecture)
             for each in ("verifier", "ranker", "fuser", "unit tests", "vote") if samples == 1 else (name,):
                 found.setdefault(each, {})[samples] = (int(sum(scores)), len(scores))
@@ -197,7 +204,7 @@ async def by_mix(study: Study, family: str) -> list[dict[str, Any]]:
             [one for model, count in mix.counts for one in made[model][place][:count]]
             for place in range(len(study.questions(family)))
         ]
-        fused = await study.accuracy(family, (mix.proposers() >> Fuser(JUDGE, temperature=0.0)).architecture())
+        fused = await study.accuracy(family, (mix.proposers() >> Fuser(FUSERS[family], temperature=0.0)).architecture())
         rows.append(
             {
                 "mix": mix.name,

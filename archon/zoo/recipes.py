@@ -56,6 +56,10 @@ _THIRD = Part(600, 1.5e-3, 600, vary=True, cited=True, emphasis=3.0, shares=_JUD
 _CODE: Weights = (
     ("code solve", 82.0), ("code write_tests", 6.0), ("code fuse", 12.0),
 )  # fmt: skip
+# To copy examples word for word is a skill of its own, which a twentieth of the lessons did not teach.
+_CODE_AND_TESTS: Weights = (
+    ("code solve", 46.0), ("code write_tests", 48.0), ("code fuse", 6.0),
+)  # fmt: skip
 # Mostly judging; of code it learns to write down the tests that a question holds.
 _COMMANDING: Weights = (
     ("solve", 26.0), ("fuse", 11.0), ("rank", 16.0), ("verify", 3.0), ("critique", 11.0), ("compare", 12.0),
@@ -139,7 +143,13 @@ _ALL = (
     ),
     Recipe("till", seed=12, kinds=_more(_EVEN, shop=3.0, rate=2.0)),
     Recipe("clerk", seed=13, parts=(_FIRST, _SECOND, _THIRD)),
-    Recipe("scribe", seed=14, vocabulary=768, parts=(Part(1100, 4e-3, 300, vary=True, shares=_CODE),)),
+    Recipe(
+        "scribe", seed=14, vocabulary=768,
+        parts=(
+            Part(1100, 4e-3, 300, vary=True, shares=_CODE),
+            Part(400, 2.5e-3, 300, vary=True, shares=_CODE_AND_TESTS),
+        ),
+    ),
     Recipe("captain", seed=21, layers=8, grown_from="clerk", parts=(_DRILL, _COMMAND)),
     Recipe(
         "captain-draft", seed=22, hidden=64, layers=1, heads=2, teacher="captain",
