@@ -32,8 +32,8 @@ def write(
         "![accuracy by number of samples](zoo-study-samples.png)",
         *(_samples_table(family, found) for family, found in samples.items()),
         "## Self-MoA against mixed MoA",
-        "Six proposals of one to three models, fused by `captain` (words) or `scribe` (code). A mix is "
-        "chosen on the first half of the questions and judged on the second, so that choosing the best of many does not flatter it.",
+        "Six proposals of one to three models, fused by `captain` (words) or `scribe` (code). A mix is chosen on the "
+        "first half of the questions and judged on the second, so that choosing the best of many does not flatter it.",
         "![accuracy of the fusion by quality and diversity of the proposals](zoo-study-mixes.png)",
         *(_mixes_text(family, rows, regressions[family]) for family, rows in mixed.items()),
     ]
