@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from archon.protocols import Benchmark
     from archon.search.settings import Progress, SearchResult, SearchSettings
 
-BENCHMARK_HELP = "ledger, gsm8k, math, jsonl, minicode, several joined by +, or a dotted path; see archon benchmarks."
+BENCHMARK_HELP = (
+    "ledger, gsm8k, math, jsonl, humaneval, mbpp, minicode, several joined by +, or a dotted path; see archon benchmarks."
+)
 OPTION_HELP = "Benchmark option key=value, repeatable; archon benchmarks lists them."
 
 
