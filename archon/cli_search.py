@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from archon.search.settings import Progress, SearchResult, SearchSettings
 
 BENCHMARK_HELP = (
-    "ledger, gsm8k, math, jsonl, humaneval, mbpp, minicode, several joined by +, or a dotted path; see archon benchmarks."
+    "ledger, gsm8k, math, jsonl, humaneval, mbpp, minicode, several joined by +, a dotted path; see archon benchmarks."
 )
 OPTION_HELP = "Benchmark option key=value, repeatable; archon benchmarks lists them."
 
