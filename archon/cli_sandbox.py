@@ -73,7 +73,7 @@ def needed_by(benchmark: Benchmark | None = None, graph: Graph | None = None, sp
     """Whether it is certain beforehand that code will be run: answers that are code, or tests that are."""
     if benchmark is not None and getattr(benchmark.scorer, "needs_sandbox", False):
         return True
-    if graph is not None and any(getattr(node.layer, "runs_code", False) for node in graph.nodes):
+    if graph is not None and graph.runs_code:
         return True
     stages = [stage for family in space.families for stage in family.stages] if space is not None else []
     return any(stage.layer == "unit_test_generator" and "kind" in stage.params for stage in stages)

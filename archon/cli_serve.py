@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from archon.cli_sandbox import UnsafeExec
 from archon.errors import ConfigError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def serve(
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
     deadline: Annotated[float, typer.Option(min=0.001, help="Seconds for one request.")] = 600.0,
     drain: Annotated[float, typer.Option(min=0, help="Seconds for requests under way when stopping.")] = 30.0,
+    unsafe_exec: UnsafeExec = False,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
     log_content: Annotated[bool, typer.Option("--log-content", help="Log messages and answers too.")] = False,
 ) -> None:
@@ -54,6 +56,7 @@ def serve(
         store=store or os.environ.get(VARIABLE) or default_store(),
         deadline=deadline,
         drain=drain,
+        unsafe_exec=unsafe_exec,
         log_content=log_content,
         log_level=log_level,
     )

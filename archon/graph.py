@@ -55,6 +55,11 @@ class Graph:
     nodes: tuple[CanonicalNode, ...]
     stage: Mapping[str, int]
 
+    @property
+    def runs_code(self) -> bool:
+        """Whether a node runs code that a model writes, so that a run needs a sandbox."""
+        return any(getattr(node.layer, "runs_code", False) for node in self.nodes)
+
     def node(self, node_id: str) -> CanonicalNode:
         """The canonical node of that id."""
         return next(node for node in self.nodes if node.id == node_id)

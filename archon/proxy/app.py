@@ -115,6 +115,7 @@ def _services(settings: Settings) -> Services:
     catalogue = load(settings)
     services = Services(settings, catalogue, Metrics(), Unmetered(), tracing=Tracing.from_environ())
     services.metrics = Metrics(lambda: services.catalogue.ids)
+    services.provide(catalogue)
     if settings.store is not None:
         services.keys = open_store(settings.store)
         services.open_to_all = opening(settings.host, services.keys)

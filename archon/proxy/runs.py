@@ -90,10 +90,7 @@ async def perform(call: Call, job: Job, sink: Sink | None = None, watch: Watch |
     budget = _budget(ask)
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(_one(index, job, clients, budget, _deadline(call, ask), sink, watch))
-                for index in range(ask.n)
-            ]
+            tasks = [group.create_task(_one(index, call, job, clients, budget, sink, watch)) for index in range(ask.n)]
         job.results = [task.result() for task in tasks]
         call.waited = max(result.waited for result in job.results)
         job.results = [_checked(result, ask) for result in job.results]
@@ -120,13 +117,14 @@ async def _arrival(call: Call) -> Hold | FreeHold | None:
 
 async def _one(
     index: int,
+    call: Call,
     job: Job,
     clients: Metered,
     budget: Budget | None,
-    deadline: float,
     sink: Sink | None,
     watch: Watch | None,
 ) -> Result:
+    deadline = _deadline(call, job.ask)
     run = executor.run(
         job.served.graph,
         job.ask.messages,
@@ -135,6 +133,7 @@ async def _one(
         extractor=job.served.extractor,
         budget=budget,
         deadline=deadline,
+        sandbox=call.services.sandbox,
         options=job.ask.options,
         sink=(lambda chunk: sink(index, chunk)) if sink else None,
         partial=job.ask.archon.bounded,

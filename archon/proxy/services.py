@@ -22,6 +22,7 @@ from archon.proxy.settings import Settings
 from archon.proxy.telemetry import Tracing
 from archon.proxy.traces import TraceStore
 from archon.proxy.unmetered import Unmetered
+from archon.sandbox import CodeSandbox
 from archon.trace import Trace
 from archon.types import Usage
 
@@ -41,13 +42,27 @@ class Services:
     traces: TraceStore | None = None
     answers: SharedAnswers | None = None
     """To requests with an Idempotency-Key, for all workers; None = each worker has its own alone."""
+    sandbox: CodeSandbox | None = None
+    """For code that models write; None until something is served that runs any."""
     tracing: Tracing = field(default_factory=Tracing)
     retired: list[Catalogue] = field(default_factory=list)
 
     def swap(self, fresh: Catalogue) -> None:
-        """Serves another catalogue from the next request on."""
+        """Serves another catalogue from the next request on. Raises as `provide`; nothing has changed then."""
+        self.provide(fresh)
         self.retired.append(self.catalogue)
         self.catalogue = fresh
+
+    def provide(self, catalogue: Catalogue) -> None:
+        """Makes the app's one sandbox where something of the catalogue runs code; it starts nothing before its use.
+
+        Raises:
+            ConfigError: nothing safe works here.
+        """
+        if self.sandbox is None and any(served.graph.runs_code for served in catalogue):
+            sandbox = CodeSandbox(unsafe=self.settings.unsafe_exec)
+            sandbox.require()
+            self.sandbox = sandbox
 
     async def sweep(self, force: bool = False) -> None:
         """Closes catalogues that no request uses any more."""
@@ -60,6 +75,8 @@ class Services:
         await self.sweep(force=True)
         await self.catalogue.stack.aclose()
         await self.ledger.aclose()
+        if self.sandbox is not None:
+            await self.sandbox.aclose()
         if self.traces is not None:
             await self.traces.aclose()
         self.tracing.close()

@@ -35,6 +35,8 @@ class Settings:
     """Traces kept, by age and number."""
     trace_text: bool = True
     """Whether traces hold the texts; without, only figures."""
+    unsafe_exec: bool = False
+    """Whether code that models write is run even where no isolation works."""
     log_content: bool = False
     """Whether messages and answers are logged too."""
     log_level: str = "info"

@@ -63,6 +63,10 @@ class CodeSandbox:
         """
         return await asyncio.get_running_loop().run_in_executor(self._threads(), self._chosen)
 
+    def require(self) -> Backend:
+        """`ready` for who has no event loop: blocks. Raises as `ready` does."""
+        return self._chosen()
+
     async def check(self, program: str, test: str) -> bool:
         """Whether `test` passes after `program`; see `check_all`."""
         return (await self.check_all(program, (test,)))[0]
