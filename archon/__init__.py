@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     Critic: Builder
     Verifier: Builder
     UnitTestGenerator: Builder
+    ExampleTests: Builder
     UnitTestEvaluator: Builder
     Vote: Builder
     SelfMoaSeq: Builder
@@ -37,6 +38,7 @@ __all__ = [
     "Builder",
     "Candidate",
     "Critic",
+    "ExampleTests",
     "Fuser",
     "Generator",
     "Message",
@@ -77,6 +79,7 @@ _BUILDERS = {
     "Generator": "generator",
     "Ranker": "ranker",
     "SelfMoaSeq": "self_moa_seq",
+    "ExampleTests": "example_tests",
     "UnitTestEvaluator": "unit_test_evaluator",
     "UnitTestGenerator": "unit_test_generator",
     "Verifier": "verifier",

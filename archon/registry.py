@@ -32,6 +32,7 @@ _TABLES: Mapping[Kind, Mapping[str, str]] = MappingProxyType(
             "critic": "layers.critic:Critic",
             "verifier": "layers.verifier:Verifier",
             "unit_test_generator": "layers.unit_test_generator:UnitTestGenerator",
+            "example_tests": "layers.example_tests:ExampleTests",
             "unit_test_evaluator": "layers.unit_test_evaluator:UnitTestEvaluator",
             "vote": "layers.vote:Vote",
             "self_moa_seq": "layers.self_moa_seq:SelfMoaSeq",

@@ -5,7 +5,7 @@
 Two questions, on both task families, everything through the engine's own layers:
 
 1. Quality against the number of samples of one expert: vote, verifier, ranker, fuser, unit tests. The captain judges,
-   and fuses words; of code, which it has not learnt, the expert fuses and writes the tests.
+   and fuses words; of code, which it has not learnt, the expert fuses, and the tests are the examples in the question.
 2. Self-MoA against mixed MoA (Li et al. 2025, arXiv 2502.00674): six proposals of one to three models, fused, for 65
    mixes (PARTS); then the paper's regression t = αq + βd + γ over the mixes: t the accuracy of the
    fusion, q the mean accuracy of the proposals, d their diversity (the Vendi score under "same answer or not": the
@@ -29,7 +29,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from archon import Fuser, Generator, Ranker, UnitTestEvaluator, UnitTestGenerator, Verifier, Vote
+from archon import ExampleTests, Fuser, Generator, Ranker, UnitTestEvaluator, UnitTestGenerator, Verifier, Vote
 from archon.architecture import Architecture
 from archon.clients.stack import ClientStack
 from archon.clients.store import CacheStore
@@ -53,11 +53,11 @@ MODELS = ("zoo/abacus", "zoo/captain", "zoo/clerk", "zoo/scribe", "zoo/till")
 JUDGE = "zoo/captain"
 FUSERS: Mapping[str, str] = {"ledger": JUDGE, "minicode": "zoo/scribe"}
 """Who fuses: the judge has not learnt to write code."""
-TESTERS: Mapping[str, UnitTestGenerator] = {
+TESTERS: Mapping[str, Part] = {
     "ledger": UnitTestGenerator(JUDGE, cap=3),
-    "minicode": UnitTestGenerator("zoo/scribe", cap=3, kind="executable"),
+    "minicode": ExampleTests(),
 }
-"""Who writes unit tests: in plain words, judged by JUDGE, or as assertions, which are run."""
+"""Where unit tests come from: written in plain words and judged by JUDGE, or the question's examples, which are run."""
 SAMPLES = (1, 2, 3, 5, 8, 12)
 PROPOSALS = 6
 PARTS = ((6,), (5, 1), (4, 2), (3, 3), (2, 2, 2))

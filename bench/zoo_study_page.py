@@ -28,7 +28,7 @@ def write(
         "of each family. Brackets hold 95 % intervals: Wilson's for a share, paired for a difference.",
         "## Quality against the number of samples",
         "Samples of one expert (`clerk` for word problems, `scribe` for code) at T = 0.7. `captain` judges and fuses "
-        "words; code, which it has not learnt, `scribe` fuses, and it writes the assertions that are run.",
+        "words; code, which it has not learnt, `scribe` fuses; its tests are the question's examples.",
         "![accuracy by number of samples](zoo-study-samples.png)",
         *(_samples_table(family, found) for family, found in samples.items()),
         "## Self-MoA against mixed MoA",

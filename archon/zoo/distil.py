@@ -1,9 +1,9 @@
 """Distillation: a draft model learns to say what its teacher would say next, token by token.
 
 The draft of speculative decoding is as useful as its distribution is near the target's, right answers or not, so the
-loss is the cross entropy against the teacher's own probabilities (Hinton et al. 2015) on the answers of lessons and, in
-every other step, on answers the teacher drew itself: those are the texts that will be drafted for (Zhou et al. 2023,
-DistillSpec, arXiv 2310.08461).
+loss is the cross entropy against the teacher's own probabilities (Hinton et al. 2015), on answers the teacher drew
+itself, for those are the texts that will be drafted for (Zhou et al. 2023, DistillSpec, arXiv 2310.08461), and in every
+fourth step on the answers of fresh lessons.
 """
 
 import json
@@ -22,9 +22,10 @@ from archon.zoo.train import Trainer
 if TYPE_CHECKING:
     import torch
 
-_DRAWN = 1200  # answers the teacher draws, one a prompt
+_DRAWN = 4000  # answers the teacher draws, one a prompt
 _LONGEST_PROMPT, _LONGEST = 300, 160  # tokens of its prompt and of the answer
 _TEMPERATURES = (0.0, 0.7, 1.0)
+_FRESH = 4  # every so many steps the lessons are fresh ones
 
 
 class Distiller(Trainer):
@@ -36,9 +37,10 @@ class Distiller(Trainer):
             raise ValueError(f"zoo: the recipe of {made_by.name!r} names no teacher to distil")
         self.teacher, self._count = Speaker.load(path(made_by.teacher)), drawn
         self._own = self._teachers_answers()
+        self._known = self._foreseen_own()
 
     def _lessons(self) -> list[Lesson]:
-        if self.step % 2:
+        if self.step % _FRESH == 0:
             return step_lessons(self.vocabulary, self.recipe, self.step)
         rng, chosen, tokens = random.Random(f"distil:{self.recipe.seed}:{self.step}"), list[Lesson](), 0
         while tokens < self.recipe.step_tokens:
@@ -53,12 +55,30 @@ class Distiller(Trainer):
         width = max(len(made.ids) for made in batch)
         ids = torch.tensor([made.ids + [0] * (width - len(made.ids)) for made in batch])
         taught = torch.tensor([[made.prompt <= i < len(made.ids) for i in range(1, width)] for made in batch])
-        with torch.no_grad():
-            known = self.teacher.model.model(input_ids=ids, use_cache=False).last_hidden_state
-            probabilities = self.teacher.model.lm_head(known[:, :-1][taught]).float().softmax(-1)
         hidden = self.model.model(input_ids=ids, use_cache=False).last_hidden_state
         logits = self.model.lm_head(hidden[:, :-1][taught])
-        return torch.nn.functional.cross_entropy(logits.float(), probabilities, reduction="sum")
+        known = [self._known.get(id(made)) for made in batch]
+        wanted = torch.cat(known).float() if all(one is not None for one in known) else self._foreseen(ids, taught)
+        return torch.nn.functional.cross_entropy(logits.float(), wanted, reduction="sum")
+
+    def _foreseen(self, ids: "torch.Tensor", taught: "torch.Tensor") -> "torch.Tensor":
+        """The teacher's probabilities at the places that are taught: [places, vocabulary]."""
+        import torch
+
+        with torch.no_grad():
+            hidden = self.teacher.model.model(input_ids=ids, use_cache=False).last_hidden_state
+            return self.teacher.model.lm_head(hidden[:, :-1][taught]).float().softmax(-1)
+
+    def _foreseen_own(self) -> "dict[int, torch.Tensor]":
+        """The teacher's probabilities on its own answers, once for all, in float16."""
+        import torch
+
+        known = dict[int, torch.Tensor]()
+        for made in self._own:
+            ids = torch.tensor([made.ids])
+            taught = torch.arange(1, len(made.ids)).unsqueeze(0) >= made.prompt
+            known[id(made)] = self._foreseen(ids, taught).half()
+        return known
 
     def _teachers_answers(self) -> list[Lesson]:
         """Answers drawn from the teacher on prompts of the training split; kept in a file, for they take minutes."""

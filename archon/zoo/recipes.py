@@ -56,14 +56,15 @@ _THIRD = Part(600, 1.5e-3, 600, vary=True, cited=True, emphasis=3.0, shares=_JUD
 _CODE: Weights = (
     ("code solve", 82.0), ("code write_tests", 6.0), ("code fuse", 12.0),
 )  # fmt: skip
-# To copy examples word for word is a skill of its own, which a twentieth of the lessons did not teach.
-_CODE_AND_TESTS: Weights = (
-    ("code solve", 46.0), ("code write_tests", 48.0), ("code fuse", 6.0),
-)  # fmt: skip
 # Mostly judging; of code it learns to write down the tests that a question holds.
 _COMMANDING: Weights = (
     ("solve", 26.0), ("fuse", 11.0), ("rank", 16.0), ("verify", 3.0), ("critique", 11.0), ("compare", 12.0),
     ("verdict", 3.0), ("match", 4.0), ("write_tests", 3.0), ("judge_tests", 6.0), ("code write_tests", 5.0),
+)  # fmt: skip
+# What a draft is asked for: mostly answers to questions.
+_FORESEEN: Weights = (
+    ("solve", 50.0), ("fuse", 10.0), ("rank", 10.0), ("verify", 4.0), ("critique", 8.0), ("compare", 8.0),
+    ("verdict", 2.0), ("write_tests", 4.0), ("judge_tests", 4.0),
 )  # fmt: skip
 # Equal or not: bare drills first, then the judgements that rest on them.
 _DRILL = replace(_THIRD, steps=160, peak=1e-3, marked=True, emphasis=10.0, shares=(("match", 100.0),))
@@ -143,17 +144,11 @@ _ALL = (
     ),
     Recipe("till", seed=12, kinds=_more(_EVEN, shop=3.0, rate=2.0)),
     Recipe("clerk", seed=13, parts=(_FIRST, _SECOND, _THIRD)),
-    Recipe(
-        "scribe", seed=14, vocabulary=768,
-        parts=(
-            Part(1100, 4e-3, 300, vary=True, shares=_CODE),
-            Part(400, 2.5e-3, 300, vary=True, shares=_CODE_AND_TESTS),
-        ),
-    ),
+    Recipe("scribe", seed=14, vocabulary=768, parts=(Part(1100, 4e-3, 300, vary=True, shares=_CODE),)),
     Recipe("captain", seed=21, layers=8, grown_from="clerk", parts=(_DRILL, _COMMAND)),
     Recipe(
-        "captain-draft", seed=22, hidden=64, layers=1, heads=2, teacher="captain",
-        parts=(replace(_COMMAND, steps=600, peak=8e-3, emphasis=1.0),),
+        "captain-draft", seed=22, hidden=64, layers=2, heads=2, teacher="captain",
+        parts=(replace(_COMMAND, steps=1400, peak=8e-3, emphasis=1.0, shares=_FORESEEN),),
     ),
 )  # fmt: skip
 RECIPES: Mapping[str, Recipe] = MappingProxyType({recipe.name: recipe for recipe in _ALL})

@@ -30,9 +30,17 @@ def test_what_the_teacher_drew_is_kept(tmp_path: Path) -> None:
 def test_steps_alternate_between_lessons_and_the_teachers_own_answers(tmp_path: Path) -> None:
     trainer = Distiller(SMALL, tmp_path, drawn=6)
     own = [made.ids for made in trainer._own]
-    assert all(made.ids in own for made in trainer._lessons())
-    trainer.step = 1
     assert not all(made.ids in own for made in trainer._lessons())
+    trainer.step = 1
+    assert all(made.ids in own for made in trainer._lessons())
+
+
+def test_what_is_known_of_its_own_answers_is_what_the_teacher_says(tmp_path: Path) -> None:
+    trainer = Distiller(SMALL, tmp_path, drawn=6)
+    batch = trainer._own[:3]
+    kept = trainer._loss(batch, 1.0).item()
+    trainer._known = {}
+    assert trainer._loss(batch, 1.0).item() == pytest.approx(kept, rel=1e-3)
 
 
 def test_a_recipe_without_a_teacher_is_refused(tmp_path: Path) -> None:
