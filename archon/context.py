@@ -242,7 +242,7 @@ class NodeContext:
         seed = derived_seed(self.run.seed, model, canonical, sample)
         try:
             with self.run.waiting:
-                completion = await self._call(model, role, replace(request, sample=sample, seed=seed))
+                completion = await self._call(model, role, request.drawn(sample, seed))
         except ContextOverflowError as error:  # the layer's own fault: its node fails, so its siblings need not go on
             self._failed(model, role, sample, error)
             raise
@@ -260,7 +260,7 @@ class NodeContext:
             failure = ClientError(f"model {model!r}: its client raised {type(error).__name__}: {error}")
             failure.__cause__ = error
             return self._failed(model, role, sample, failure)
-        self._record(Call(self.node, model, role, sample, completion.usage, completion.cached, text=completion.text))
+        self._record(model, role, sample, completion.usage, completion.cached, text=completion.text)
         if role in _ANSWERS:
             self.run.drafts.append((self.node, completion))
         _list_clock.set(_list_clock.get(0.0) + completion.usage.seconds)
@@ -270,7 +270,7 @@ class NodeContext:
         """The error, recorded with what it cost."""
         given = error.completion
         paid, cached = (given.usage, given.cached) if given else (Usage(), False)
-        self._record(Call(self.node, model, role, sample, paid, cached, error=str(error)))
+        self._record(model, role, sample, paid, cached, error=str(error))
         _list_clock.set(_list_clock.get(0.0) + paid.seconds)
         return error
 
@@ -286,8 +286,11 @@ class NodeContext:
             raise ClientError(f"model {model!r}: the stream ended without an answer")
         return completion
 
-    def _record(self, call: Call) -> None:
-        self.run.trace.calls.append(replace(call, ended=time.monotonic() - self.run.began))
+    def _record(
+        self, model: str, role: Role, sample: int, usage: Usage, cached: bool, error: str | None = None, text: str = ""
+    ) -> None:
+        ended = time.monotonic() - self.run.began
+        self.run.trace.calls.append(Call(self.node, model, role, sample, usage, cached, error, text, ended))
 
     def _prompt_tokens(self, model: str, messages: tuple[Message, ...]) -> int:
         client = self.run.client(model)

@@ -50,7 +50,7 @@ class Quoter:
 
     def key(self, text: str) -> str:
         """The id of a quotation of `text`."""
-        return hmac.new(self.secret, _bytes(f"{self.about}\n{text}"), hashlib.sha256).hexdigest()[:ID_DIGITS]
+        return hmac.digest(self.secret, _bytes(f"{self.about}\n{text}"), "sha256").hex()[:ID_DIGITS]
 
 
 def transcript(conversation: Sequence[Message]) -> str:

@@ -114,7 +114,16 @@ class Trace:
 
 def _call(call: Call) -> dict[str, Any]:
     """Without the time it ended: what is told of a call is the same whenever it arrives."""
-    return {name: value for name, value in asdict(call).items() if name != "ended"}
+    return {
+        "node": call.node,
+        "model": call.model,
+        "role": call.role,
+        "sample": call.sample,
+        "usage": call.usage.to_dict(),
+        "cached": call.cached,
+        "error": call.error,
+        "text": call.text,
+    }
 
 
 def _node(record: NodeRecord) -> dict[str, Any]:

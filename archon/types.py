@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from operator import attrgetter
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
@@ -116,20 +117,23 @@ class Sampling:
     def over(self, base: Sampling) -> Sampling:
         """These settings, with what is unset here taken from `base`."""
         chosen = {}
-        for spec in fields(self):
-            own = getattr(self, spec.name)
-            chosen[spec.name] = getattr(base, spec.name) if own is None or own == () or own == {} else own
+        for name in _SETTINGS:
+            own = getattr(self, name)
+            chosen[name] = getattr(base, name) if own is None or own == () or own == {} else own
         return Sampling(**chosen)
 
     def to_dict(self) -> dict[str, Any]:
         """What was set, in the wire form, without `seed` (a draw's seed belongs to the request)."""
         wire: dict[str, Any] = {}
-        for spec in fields(self):
-            value = getattr(self, spec.name)
-            if spec.name in ("seed", "extra") or value is None or value == ():
+        for name in _SETTINGS:
+            value = getattr(self, name)
+            if name in ("seed", "extra") or value is None or value == ():
                 continue
-            wire[spec.name] = list(value) if isinstance(value, tuple) else value
+            wire[name] = list(value) if isinstance(value, tuple) else value
         return {**wire, **self.extra}
+
+
+_SETTINGS = tuple(spec.name for spec in fields(Sampling))
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +164,10 @@ class Request:
         if self.response_format is not None:
             wire["response_format"] = self.response_format
         return wire
+
+    def drawn(self, sample: int, seed: int | None) -> Request:
+        """This request as one of its draws."""
+        return Request(self.messages, self.sampling, self.tools, self.tool_choice, self.response_format, sample, seed)
 
     def canonical(self) -> str:
         """Canonical JSON of what is asked: equal requests have equal text, whatever the sample index."""
@@ -205,22 +213,23 @@ class Usage:
         """Prompt and completion tokens together."""
         return self.prompt_tokens + self.completion_tokens
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, every field."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
     @staticmethod
     def total(parts: Iterable[Usage]) -> Usage:
         """The sum of `parts`, exact to the last bit in any order (fsum), so that books do not depend on arrival."""
         rows = list(parts)
-        costs = [row.cost_usd for row in rows if row.cost_usd is not None]
-        return Usage(
-            sum(row.calls for row in rows),
-            sum(row.prompt_tokens for row in rows),
-            sum(row.completion_tokens for row in rows),
-            sum(row.cached_tokens for row in rows),
-            math.fsum(costs) if len(costs) == len(rows) else None,
-            math.fsum(row.seconds for row in rows),
-            sum(row.drafted_tokens for row in rows),
-            sum(row.accepted_tokens for row in rows),
-            sum(row.verified_tokens for row in rows),
-        )
+        if not rows:
+            return Usage()
+        columns = dict(zip(Usage.__slots__, zip(*map(_USAGE, rows), strict=True), strict=True))
+        costs, seconds = columns.pop("cost_usd"), columns.pop("seconds")
+        cost = None if None in costs else math.fsum(costs)
+        return Usage(cost_usd=cost, seconds=math.fsum(seconds), **{name: sum(each) for name, each in columns.items()})
+
+
+_USAGE = attrgetter(*(spec.name for spec in fields(Usage)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -397,9 +406,12 @@ class Score:
 Split = Literal["search", "selection", "held_out"]
 
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
 def canonical_json(value: Any) -> str:
     """JSON with sorted keys and no spaces: equal values have equal text."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _CANONICAL.encode(value)
 
 
 def stable_hash(value: Any, length: int = 16) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from itertools import permutations
 
 from archon.trace import Call, NodeRecord, Note, Trace
@@ -24,3 +25,9 @@ def test_the_order_of_arrival_is_not_in_the_record() -> None:
     ]
     assert all(record == records[0] for record in records)
     assert [call["text"] for call in records[0]["calls"]] == ["4", "right", "wrong", ""]
+
+
+def test_all_of_a_call_is_told_but_when_it_ended() -> None:
+    call = Call("g", "m", "generate", 3, Usage(calls=1, prompt_tokens=5), True, "refused", "half", 1.5)
+    (told,) = Trace({"g": NodeRecord("g", "generator")}, [call]).to_dict()["calls"]
+    assert told == {name: value for name, value in asdict(call).items() if name != "ended"}

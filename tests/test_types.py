@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import asdict, fields, replace
 
 import pytest
 from hypothesis import given
@@ -74,6 +75,11 @@ def test_the_canonical_request_knows_neither_sample_nor_seed() -> None:
     one = Request((user("q"),), Sampling(temperature=1.0), sample=0, seed=1)
     two = Request((user("q"),), Sampling(temperature=1.0), sample=5, seed=2)
     assert one.canonical() == two.canonical()
+
+
+def test_a_draw_is_its_request_with_a_place_and_a_seed() -> None:
+    given = Request((user("q"),), Sampling(top_p=0.5), ({"type": "function"},), "auto", {"type": "json_object"})
+    assert given.drawn(3, 7) == replace(given, sample=3, seed=7)
 
 
 def test_tools_and_formats_are_part_of_the_request() -> None:
@@ -148,3 +154,11 @@ def test_hashes_and_seeds_are_fixed_for_ever() -> None:
 def test_half_a_surrogate_pair_can_be_hashed() -> None:
     """JSON from a provider may be cut inside an emoji; the draws that show such an answer still need their seeds."""
     assert stable_hash("\ud83d") != stable_hash("\ud83e")
+
+
+def test_a_total_has_every_field() -> None:
+    one = Usage(*(2 ** (place + 1) for place in range(len(fields(Usage)))))
+    assert Usage.total([one, one]) == one + one
+    assert Usage.total([one]) == one
+    assert Usage.total([]) == Usage()
+    assert one.to_dict() == asdict(one)

@@ -25,6 +25,7 @@ from archon.errors import ClientError, RetryableError
 from archon.models import ModelSpec
 from archon.types import Chunk, Completion, Request
 
+_ENCODER = json.JSONEncoder(separators=(",", ":"), default=dict)
 _LARGEST_BODY = 64 * 2**20
 """Bytes of an answer that are read at most: what is longer is no answer, and must not fill the memory."""
 
@@ -130,7 +131,7 @@ class OpenAIClient:
     @asynccontextmanager
     async def _post(self, request: Request, body: Mapping[str, Any]) -> AsyncIterator[aiohttp.ClientResponse]:
         """The response to a POST whose status is 200; everything else is an error of ours."""
-        data = json.dumps(body, separators=(",", ":"), default=dict).encode()
+        data = _ENCODER.encode(body).encode()
         async with self.forward(data) as response:
             if response.status != 200:
                 said = await response.content.read(65536)

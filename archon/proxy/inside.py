@@ -127,7 +127,7 @@ def without_texts(run: Mapping[str, Any]) -> dict[str, Any]:
 def _run(trace: Trace, result: Result | None) -> dict[str, Any]:
     return {
         "answer": {"candidate": result.candidates[0].id, "text": result.text} if result else None,
-        "usage": {node: asdict(usage) for node, usage in trace.usage_by_node().items()},
+        "usage": {node: usage.to_dict() for node, usage in trace.usage_by_node().items()},
         **trace.to_dict(),
     }
 

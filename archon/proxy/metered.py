@@ -8,7 +8,6 @@ Outside the cache, so that a hit costs nothing; outside retry, so that a call is
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from archon.amounts import micro_usd
@@ -80,40 +79,38 @@ class _Ledgered(Wrapper):
     async def complete(self, request: Request) -> Completion:
         """The answer. Raises QuotaError where the key's day has no room for it."""
         request = self._bounded(request)
-        async with self._charged(request) as bill:
-            bill.completion = await self._inner.complete(request)
-            return bill.completion
+        hold = await self._meter.hold(self._bound(request))
+        completion: Completion | None = None
+        try:
+            completion = await self._inner.complete(request)
+            return completion
+        except ClientError as error:
+            completion = _billed(hold, error)
+            raise
+        finally:
+            _settle(hold, completion)
 
     async def stream(self, request: Request) -> AsyncIterator[Chunk]:
         """The answer in pieces; charged by the last, at the worst case where it is not read to its end."""
         request = self._bounded(request)
-        async with self._charged(request) as bill:
-            pieces = self._inner.stream(request)
-            try:
-                async for chunk in pieces:
-                    bill.completion = chunk.completion or bill.completion
-                    yield chunk
-            finally:
-                await closed(pieces)
+        hold = await self._meter.hold(self._bound(request))
+        completion: Completion | None = None
+        pieces = self._inner.stream(request)
+        try:
+            async for chunk in pieces:
+                completion = chunk.completion or completion
+                yield chunk
+        except ClientError as error:
+            completion = completion or _billed(hold, error)
+            raise
+        finally:
+            _settle(hold, completion)
+            await closed(pieces)
 
     def _bounded(self, request: Request) -> Request:
         if not self._meter.bounded or request.sampling.max_tokens:
             return request
         return replace(request, sampling=replace(request.sampling, max_tokens=self._max_tokens))
-
-    @asynccontextmanager
-    async def _charged(self, request: Request) -> AsyncIterator[_Bill]:
-        hold = await self._meter.hold(self._bound(request))
-        bill = _Bill()
-        try:
-            yield bill
-        except ClientError as error:
-            if error.billed is False:
-                hold.release()
-            bill.completion = bill.completion or error.completion
-            raise
-        finally:
-            _settle(hold, bill.completion)
 
     def _bound(self, request: Request) -> Bound:
         """The worst case; of a call that nothing bounds, and that no budget needs bounded, what can be said of it."""
@@ -127,11 +124,11 @@ class _Ledgered(Wrapper):
             return Bound(0, None)
 
 
-class _Bill:
-    __slots__ = ("completion",)
-
-    def __init__(self) -> None:
-        self.completion: Completion | None = None
+def _billed(hold: Hold | FreeHold, error: ClientError) -> Completion | None:
+    """What a failed call is billed by, where it is known; the hold is released where it certainly cost nothing."""
+    if error.billed is False:
+        hold.release()
+    return error.completion
 
 
 def _settle(hold: Hold | FreeHold, completion: Completion | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -125,12 +126,15 @@ class Services:
             self.traces.save(job.trace_id, key, _summary(job, error, text), whole)
 
     def _count(self, architecture: str, trace: Trace) -> None:
-        for made in trace.calls:
-            outcome = "error" if made.error else "cached" if made.cached else "ok"
-            self.metrics.calls(made.model, outcome)
-            if not made.cached:
-                self.metrics.tokens(made.model, made.usage.prompt_tokens, made.usage.completion_tokens)
-                self.metrics.spend(made.model, micro_usd(made.usage.cost_usd or 0.0))
+        outcomes = Counter(
+            (made.model, "error" if made.error else "cached" if made.cached else "ok") for made in trace.calls
+        )
+        for (model, outcome), count in outcomes.items():
+            self.metrics.calls(model, outcome, count)
+        for model in {model for model, _ in outcomes}:
+            paid = [made.usage for made in trace.calls if made.model == model and not made.cached]
+            self.metrics.tokens(model, sum(u.prompt_tokens for u in paid), sum(u.completion_tokens for u in paid))
+            self.metrics.spend(model, sum(micro_usd(u.cost_usd or 0.0) for u in paid))
         for record in trace.nodes.values():
             if record.ended is not None:
                 self.metrics.node(architecture, record.layer, record.ended - record.started)

@@ -32,6 +32,8 @@ WAITING = 256
 """Traces that may wait to be written."""
 LARGEST = 4_000_000
 """Bytes of one trace; a larger one keeps its summary only."""
+TOGETHER = 32
+"""Traces in one transaction at most."""
 PRUNE = 50
 """Traces written between two looks at the limits."""
 
@@ -65,6 +67,7 @@ class TraceStore:
         self._dropped, self._clock = dropped, clock
         self._queue: Queue[Row | None] = Queue(WAITING)
         self._thread: threading.Thread | None = None
+        self._ended = False
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch(mode=0o600)
@@ -130,29 +133,56 @@ class TraceStore:
             return db.execute(sql, values).fetchall()
 
     def _run(self) -> None:
-        written = 0
+        self._ended = False
+        written, pruned = 0, -PRUNE
         with contextlib.closing(self._connect()) as db:
             db.execute("PRAGMA synchronous = NORMAL")
-            while (row := self._queue.get()) is not None:
-                try:
-                    self._write(db, row)
-                    written += 1
-                    if written % PRUNE == 1:
-                        self._prune(db)
-                except Exception as error:  # a trace is never worth a request, nor the thread
-                    logger.error("trace %s could not be kept: %s", row[0], type(error).__name__)
-                    self._dropped()
-                finally:
-                    self._queue.task_done()
-            self._queue.task_done()
+            while not self._ended:
+                written += self._write(db)
+                if written - pruned >= PRUNE:
+                    pruned = written
+                    self._pruned(db)
 
-    def _write(self, db: sqlite3.Connection, row: Row) -> None:
+    def _write(self, db: sqlite3.Connection) -> int:
+        """Writes the next trace, and those that wait behind it, in one transaction; how many."""
+        taken = kept = 0
+        try:
+            with db:
+                while not self._ended and (not taken or (taken < TOGETHER and not self._queue.empty())):
+                    row = self._queue.get()
+                    taken += 1
+                    self._ended = row is None
+                    kept += row is not None and self._inserted(db, row)
+        except sqlite3.Error as error:
+            self._lost(kept, error)
+            kept = 0
+        finally:
+            for _ in range(taken):
+                self._queue.task_done()
+        return kept
+
+    def _inserted(self, db: sqlite3.Connection, row: Row) -> bool:
         trace_id, key_id, at, summary, trace = row
-        text = json.dumps(trace())
-        if len(text) > LARGEST:
-            text = json.dumps({"omitted": f"this trace of {len(text):,} bytes is larger than is kept"})
-        with db:
+        try:
+            text = json.dumps(trace())
+            if len(text) > LARGEST:
+                text = json.dumps({"omitted": f"this trace of {len(text):,} bytes is larger than is kept"})
             db.execute("INSERT OR REPLACE INTO traces VALUES (?, ?, ?, ?, ?)", (trace_id, key_id, at, summary, text))
+        except Exception as error:  # a trace is never worth a request, nor the thread
+            self._lost(1, error)
+            return False
+        return True
+
+    def _pruned(self, db: sqlite3.Connection) -> None:
+        try:
+            self._prune(db)
+        except sqlite3.Error as error:  # tried again after the next traces
+            logger.error("old traces could not be deleted: %s", type(error).__name__)
+
+    def _lost(self, count: int, error: Exception) -> None:
+        logger.error("%d traces could not be kept: %s", count, type(error).__name__)
+        for _ in range(count):
+            self._dropped()
 
     def _prune(self, db: sqlite3.Connection) -> None:
         with db:
