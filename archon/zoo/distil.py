@@ -2,8 +2,8 @@
 
 The draft of speculative decoding is as useful as its distribution is near the target's, right answers or not, so the
 loss is the cross entropy against the teacher's own probabilities (Hinton et al. 2015), on answers the teacher drew
-itself, for those are the texts that will be drafted for (Zhou et al. 2023, DistillSpec, arXiv 2310.08461), and in every
-fourth step on the answers of fresh lessons.
+itself, for those are the texts that will be drafted for (Zhou et al. 2023, DistillSpec, arXiv 2310.08461), and now and
+then on the answers of fresh lessons.
 """
 
 import json
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _DRAWN = 4000  # answers the teacher draws, one a prompt
 _LONGEST_PROMPT, _LONGEST = 300, 160  # tokens of its prompt and of the answer
 _TEMPERATURES = (0.0, 0.7, 1.0)
-_FRESH = 4  # every so many steps the lessons are fresh ones
+_FRESH = 16  # every so many steps the lessons are fresh ones
 
 
 class Distiller(Trainer):
@@ -58,7 +58,8 @@ class Distiller(Trainer):
         hidden = self.model.model(input_ids=ids, use_cache=False).last_hidden_state
         logits = self.model.lm_head(hidden[:, :-1][taught])
         known = [self._known.get(id(made)) for made in batch]
-        wanted = torch.cat(known).float() if all(one is not None for one in known) else self._foreseen(ids, taught)
+        kept = [one.float() for one in known if one is not None]
+        wanted = torch.cat(kept) if len(kept) == len(batch) else self._foreseen(ids, taught)
         return torch.nn.functional.cross_entropy(logits.float(), wanted, reduction="sum")
 
     def _foreseen(self, ids: "torch.Tensor", taught: "torch.Tensor") -> "torch.Tensor":

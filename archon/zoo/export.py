@@ -10,10 +10,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 from archon.zoo import ZooModel
-from archon.zoo.recipes import recipe
+from archon.zoo.recipes import RECIPES, recipe
 from archon.zoo.vocabulary import CONTEXT, Vocabulary, save
 
 WEIGHTS = "model.safetensors"
+HEAD = "head"  # folder of the acceptance head, inside the model's
 
 
 def export(name: str, run: Path, folder: Path) -> ZooModel:
@@ -40,9 +41,16 @@ def export(name: str, run: Path, folder: Path) -> ZooModel:
         seed=recipe(name).seed,
         steps=stored["step"],
         minutes=round(stored["seconds"] / 60, 1),
+        draft=draft_of(name),
+        head=HEAD if (folder / HEAD).is_dir() else None,
     )
     (folder / "zoo.json").write_text(json.dumps(asdict(entry), indent=2) + "\n")
     return entry
+
+
+def draft_of(name: str) -> str | None:
+    """The model that is trained to foresee the one called `name`."""
+    return next((made_by.name for made_by in RECIPES.values() if made_by.teacher == name), None)
 
 
 def digest(folder: Path) -> str:

@@ -147,8 +147,8 @@ _ALL = (
     Recipe("scribe", seed=14, vocabulary=768, parts=(Part(1100, 4e-3, 300, vary=True, shares=_CODE),)),
     Recipe("captain", seed=21, layers=8, grown_from="clerk", parts=(_DRILL, _COMMAND)),
     Recipe(
-        "captain-draft", seed=22, hidden=64, layers=2, heads=2, teacher="captain",
-        parts=(replace(_COMMAND, steps=1400, peak=8e-3, emphasis=1.0, shares=_FORESEEN),),
+        "captain-draft", seed=22, hidden=64, layers=2, heads=2, teacher="captain", step_tokens=2048,
+        parts=(replace(_COMMAND, steps=2800, peak=6e-3, emphasis=1.0, shares=_FORESEEN),),
     ),
 )  # fmt: skip
 RECIPES: Mapping[str, Recipe] = MappingProxyType({recipe.name: recipe for recipe in _ALL})

@@ -26,7 +26,7 @@ def test_a_shorter_run_keeps_the_proportions() -> None:
 def test_recipes_differ_in_seed_and_lessons() -> None:
     recipes = RECIPES.values()
     assert len({recipe.seed for recipe in recipes}) == len(recipes)
-    assert len({(recipe.kinds, recipe.shares) for recipe in recipes}) == len(recipes)
+    assert len({(recipe.kinds, recipe.shares, recipe.parts) for recipe in recipes}) == len(recipes)
 
 
 def test_every_part_but_the_last_can_be_learnt_and_every_head_suits_a_vllm_kernel() -> None:
