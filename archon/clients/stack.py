@@ -103,13 +103,19 @@ class ClientStack:
         return self._model(model).price
 
     def open(
-        self, model: str, budget: Budget | None = None, *, on_attempt: Callable[[Attempt], None] | None = None
+        self,
+        model: str,
+        budget: Budget | None = None,
+        *,
+        on_attempt: Callable[[Attempt], None] | None = None,
+        around: Callable[[Client], Client] = lambda client: client,
     ) -> Client:
         """A client for a model. Closing it frees nothing shared; `ClientStack.aclose` does.
 
         Args:
             budget: of this run, with the stack's as parent; default: the stack's.
             on_attempt: told of every attempt that failed.
+            around: wraps every attempt that is really made, as the budget does: inside cache, retry and limit.
 
         Raises:
             ConfigError: the model's key, endpoint, option or extra is missing or wrong, or a budget in USD meets an
@@ -119,7 +125,7 @@ class ClientStack:
         budget = self._budget if budget is None else budget
         self._check_budget(shared, budget)
         client: Client = Shared(shared.transport)
-        client = self._paced(client, shared, budget, on_attempt)
+        client = self._paced(client, shared, budget, on_attempt, around)
         if self._store is not None and not shared.recorded:
             client = Cached(client, self._store, self._flights, shared.identity, shared.price)
         bounded = budget is not None and budget.limits_tokens
@@ -141,13 +147,19 @@ class ClientStack:
         await self.aclose()
 
     def _paced(
-        self, client: Client, shared: _Model, budget: Budget | None, on_attempt: Callable[[Attempt], None] | None
+        self,
+        client: Client,
+        shared: _Model,
+        budget: Budget | None,
+        on_attempt: Callable[[Attempt], None] | None,
+        around: Callable[[Client], Client],
     ) -> Client:
         spec = shared.spec
         if not shared.recorded:
             client = Timed(client, spec.timeout, spec.id)
         if budget is not None:
             client = Budgeted(client, budget, shared.price, spec.id)
+        client = around(client)
         if shared.limiter:
             client = Limited(client, shared.limiter)
         if shared.recorded or not spec.retries:

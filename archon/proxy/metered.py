@@ -1,8 +1,9 @@
 """The ledger around every model call of an architecture: its worst case is held before it and charged after it.
 
-    ledger → (cache → retry → limit → budget → transport)
+    cache → retry → limit → ledger → budget → transport
 
-Outside the cache, so that a hit costs nothing; outside retry, so that a call is held once however often it is tried.
+Inside the cache, so that a hit costs nothing; inside retry, so that an attempt whose answer was lost is charged its
+worst case, and the next one needs room of its own.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import replace
 from archon.amounts import micro_usd
 from archon.budget import Budget
 from archon.clients.bounds import Bound, worst_case
+from archon.clients.defaults import WithDefaults
 from archon.clients.stack import FORCED_MAX_TOKENS, ClientStack
 from archon.clients.wrapper import Wrapper, closed
 from archon.errors import BudgetError, ClientError, RequestError
@@ -41,11 +43,12 @@ class Metered:
 
     def open(self, model: str, budget: Budget | None = None) -> Client:
         """The model's client with the ledger around it."""
-        inner = self._stack.open(model, budget)
         price = self._stack.price(model)
         if self._key is not None and self._key.usd_per_day is not None and price is None:
             raise RequestError(f"model {model!r}: its price is unknown, and this key has a budget in USD", status=403)
-        return _Ledgered(inner, self, price, self._stack.spec(model).max_tokens or FORCED_MAX_TOKENS)
+        most = self._stack.spec(model).max_tokens or FORCED_MAX_TOKENS
+        client = self._stack.open(model, budget, around=lambda inner: _Ledgered(inner, self, price, most))
+        return WithDefaults(client, most) if self.bounded else client
 
     def pack(self, model: str) -> PromptPack:
         """The model's prompt pack."""
@@ -78,7 +81,6 @@ class _Ledgered(Wrapper):
 
     async def complete(self, request: Request) -> Completion:
         """The answer. Raises QuotaError where the key's day has no room for it."""
-        request = self._bounded(request)
         hold = await self._meter.hold(self._bound(request))
         completion: Completion | None = None
         try:
@@ -92,7 +94,6 @@ class _Ledgered(Wrapper):
 
     async def stream(self, request: Request) -> AsyncIterator[Chunk]:
         """The answer in pieces; charged by the last, at the worst case where it is not read to its end."""
-        request = self._bounded(request)
         hold = await self._meter.hold(self._bound(request))
         completion: Completion | None = None
         pieces = self._inner.stream(request)
@@ -106,11 +107,6 @@ class _Ledgered(Wrapper):
         finally:
             _settle(hold, completion)
             await closed(pieces)
-
-    def _bounded(self, request: Request) -> Request:
-        if not self._meter.bounded or request.sampling.max_tokens:
-            return request
-        return replace(request, sampling=replace(request.sampling, max_tokens=self._max_tokens))
 
     def _bound(self, request: Request) -> Bound:
         """The worst case; of a call that nothing bounds, and that no budget needs bounded, what can be said of it."""
