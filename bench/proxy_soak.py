@@ -236,7 +236,8 @@ def report(given: argparse.Namespace, seen: Seen, book: Book, ledger: Ledger) ->
     print(f"{os.getloadavg()[0]:.1f}; statuses {dict(sorted(statuses.items()))}")
     print(f"upstream: {book.calls} calls, of which {dict(faults)}")
     print(f"ledger: {ledger.spent} micro-dollars, {flagged} calls of them flagged; {len(differ)} differences")
-    print(f"answers: {len(wrong)} wrong; memory: {tenth:.1f} MiB after a tenth, {end:.1f} at the end")
+    series = [round(size / 2**20) for share, size in sorted(seen.memory)[:: max(1, len(seen.memory) // 10)]]
+    print(f"answers: {len(wrong)} wrong; memory: {tenth:.1f} MiB after a tenth, {end:.1f} at the end; {series}")
     for line in [*wrong[:10], *differ[:10]]:
         print(f"  {line}")
     return {
