@@ -68,7 +68,8 @@ class Distiller(Trainer):
 
         with torch.no_grad():
             hidden = self.teacher.model.model(input_ids=ids, use_cache=False).last_hidden_state
-            return self.teacher.model.lm_head(hidden[:, :-1][taught]).float().softmax(-1)
+            foreseen: torch.Tensor = self.teacher.model.lm_head(hidden[:, :-1][taught]).float().softmax(-1)
+            return foreseen
 
     def _foreseen_own(self) -> "dict[int, torch.Tensor]":
         """The teacher's probabilities on its own answers, once for all, in float16."""

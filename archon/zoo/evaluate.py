@@ -19,7 +19,7 @@ from archon.zoo.measures import TEMPERATURE, Pool, Share, share
 
 CARD = Path(__file__).parent / "README.md"
 _SEED = 2026
-_FULL, _QUICK = 300, 60
+_FULL, _QUICK = 100, 40
 SAMPLES = (1, 2, 5, 10, 20)
 JUDGED = 5  # samples a judge is shown
 _START, _END = "<!-- measured -->", "<!-- /measured -->"
@@ -58,7 +58,7 @@ def judge(speaker: Speaker, pool: Pool) -> Figures:
         "tests judged": judging.tests_judged(speaker, pool, written),
         **{f"right where {level:.0%} say so": found for level, found in bins},
     }
-    figures = {name: _figures(one) for name, one in shares.items() if one.count}
+    figures = {name: _figures(one) if one.count else None for name, one in shares.items()}
     return figures | {"rank chance": round(chance, 3), "calibration error": round(error, 3)}
 
 
@@ -82,7 +82,8 @@ def families(name: str) -> list[Family]:
 def table(found: Mapping[str, Figures], title: str) -> str:
     """The figures as Markdown: a row a figure, a column a model."""
     rows = [f"| {title} | " + " | ".join(found) + " |", "|---" * (len(found) + 1) + "|"]
-    for figure in dict.fromkeys(figure for figures in found.values() for figure in figures):
+    asked = dict.fromkeys(figure for figures in found.values() for figure in figures)
+    for figure in (each for each in asked if any(figures.get(each) is not None for figures in found.values())):
         cells = (_cell(figures.get(figure)) for figures in found.values())
         rows.append(f"| {_TITLES.get(figure, figure)} | " + " | ".join(cells) + " |")
     return "\n".join(rows)

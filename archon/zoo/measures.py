@@ -39,7 +39,7 @@ class Share:
             return 0.0, 1.0
         z, n, p = 1.959964, self.count, self.value
         middle, spread = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-        return (middle - spread) / (1 + z * z / n), (middle + spread) / (1 + z * z / n)
+        return max(0.0, (middle - spread) / (1 + z * z / n)), min(1.0, (middle + spread) / (1 + z * z / n))
 
 
 def share(outcomes: Sequence[bool]) -> Share:
