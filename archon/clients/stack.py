@@ -9,6 +9,7 @@ neither cached nor retried.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
@@ -69,6 +70,7 @@ class ClientStack:
         self._store = cache
         self._budget = budget
         self._flights = Flights()
+        self._jitter = random.Random()  # of all waits: seeding one costs as much as opening a client
         self._models: dict[str, _Model] = {}
         self._packs: dict[str, PromptPack] = {}
         self._resources: dict[str, Any] = {}
@@ -165,7 +167,7 @@ class ClientStack:
         if shared.recorded or not spec.retries:
             return client
         deadline = budget.deadline if budget else None
-        return Retrying(client, Backoff(spec.retries), spec.id, deadline, on_attempt)
+        return Retrying(client, Backoff(spec.retries, rng=self._jitter), spec.id, deadline, on_attempt)
 
     def _check_budget(self, shared: _Model, budget: Budget | None) -> None:
         if budget is not None and self._budget is not None and not budget.within(self._budget):
