@@ -52,6 +52,7 @@ class OpenAIClient:
         self._headers, secrets = call_headers(spec, self._options)
         self._where = Upstream(spec.id, self._url.host or "", secrets)
         self._proxy = environment_proxy(self._url)
+        self._capabilities = frozenset({"stream", "tools", "logprobs"} | ({"seed"} if spec.send_seed else set()))
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -63,12 +64,13 @@ class OpenAIClient:
     @property
     def capabilities(self) -> frozenset[str]:
         """Streams, tools, log-probabilities; seeds where the model's row says `send_seed`."""
-        return frozenset({"stream", "tools", "logprobs"} | ({"seed"} if self._spec.send_seed else set()))
+        return self._capabilities
 
     async def complete(self, request: Request) -> Completion:
         """See `archon.protocols.Client.complete`."""
         began = time.perf_counter()
-        async with self._post(request, self._body(request)) as response:
+        async with self.forward(self._encoded(self._body(request))) as response:
+            await self._check(response, request)
             raw = self._json(await self.read(response), request)
         return read_completion(raw, self._spec.id, self._price, time.perf_counter() - began, str(self._where))
 
@@ -79,7 +81,8 @@ class OpenAIClient:
         body = {**self._body(request), "stream": True}
         if self._options.include_usage:
             body["stream_options"] = {"include_usage": True}
-        async with self._post(request, body) as response:
+        async with self.forward(self._encoded(body)) as response:
+            await self._check(response, request)
             async for event in self._events(response, request):
                 if (chunk := assembly.add(event)) is not None:
                     yield chunk
@@ -128,15 +131,15 @@ class OpenAIClient:
         """The error for an answer that is not what it should be."""
         return RetryableError(f"{self._where}: {what}")
 
-    @asynccontextmanager
-    async def _post(self, request: Request, body: Mapping[str, Any]) -> AsyncIterator[aiohttp.ClientResponse]:
-        """The response to a POST whose status is 200; everything else is an error of ours."""
-        data = _ENCODER.encode(body).encode()
-        async with self.forward(data) as response:
-            if response.status != 200:
-                said = await response.content.read(65536)
-                raise from_status(self._where, response.status, response.headers, said, request.messages)
-            yield response
+    @staticmethod
+    def _encoded(body: Mapping[str, Any]) -> bytes:
+        return _ENCODER.encode(body).encode()
+
+    async def _check(self, response: aiohttp.ClientResponse, request: Request) -> None:
+        """Raises what an answer means whose status is not 200."""
+        if response.status != 200:
+            said = await response.content.read(65536)
+            raise from_status(self._where, response.status, response.headers, said, request.messages)
 
     @asynccontextmanager
     async def forward(self, data: bytes) -> AsyncIterator[aiohttp.ClientResponse]:
