@@ -116,24 +116,20 @@ class Sampling:
 
     def over(self, base: Sampling) -> Sampling:
         """These settings, with what is unset here taken from `base`."""
-        chosen = {}
-        for name in _SETTINGS:
-            own = getattr(self, name)
-            chosen[name] = getattr(base, name) if own is None or own == () or own == {} else own
-        return Sampling(**chosen)
+        pairs = zip(_SAMPLING(self), _SAMPLING(base), strict=True)
+        return Sampling(*(other if own is None or own == () or own == {} else own for own, other in pairs))
 
     def to_dict(self) -> dict[str, Any]:
         """What was set, in the wire form, without `seed` (a draw's seed belongs to the request)."""
         wire: dict[str, Any] = {}
-        for name in _SETTINGS:
-            value = getattr(self, name)
+        for name, value in zip(Sampling.__slots__, _SAMPLING(self), strict=True):
             if name in ("seed", "extra") or value is None or value == ():
                 continue
             wire[name] = list(value) if isinstance(value, tuple) else value
         return {**wire, **self.extra}
 
 
-_SETTINGS = tuple(spec.name for spec in fields(Sampling))
+_SAMPLING = attrgetter(*(spec.name for spec in fields(Sampling)))
 
 
 @dataclass(frozen=True, slots=True)
