@@ -12,10 +12,11 @@ import os
 import secrets
 import sqlite3
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
 from archon.errors import ConfigError
 
@@ -44,8 +45,14 @@ Known = dict[str, tuple[str, KeyRecord]]
 """Keys in force: the first 16 digits of a hash → the whole hash and the record."""
 
 
-class KeyStore(Protocol):
-    """Where keys are kept. Calls block; the server makes them off the event loop."""
+class KeyStore(ABC):
+    """Where keys are kept: one table of a database. Calls block; the server makes them off the event loop.
+
+    Attributes:
+        table: its name.
+    """
+
+    table: ClassVar[str]
 
     def create(
         self,
@@ -56,27 +63,36 @@ class KeyStore(Protocol):
         requests_per_minute: int | None = None,
     ) -> tuple[str, KeyRecord]:
         """A new key: its secret, shown this once, and its record."""
-        ...
+        secret, record = new_secret(), new_record(name, usd_per_day, tokens_per_day, requests_per_minute)
+        values = (record.id, digest(secret), record.name, usd_per_day, tokens_per_day, requests_per_minute)
+        self._run(f"INSERT INTO {self.table} VALUES (?, ?, ?, ?, ?, ?, ?, NULL)", (*values, record.created))
+        return secret, record
 
     def list(self) -> Sequence[KeyRecord]:
         """All keys, the oldest first, revoked ones too."""
-        ...
+        return [KeyRecord(*row) for row in self._run(f"SELECT {COLUMNS} FROM {self.table} ORDER BY created, id")]
 
     def revoke(self, key_id: str) -> KeyRecord:
         """Puts a key out of force for good. Raises ConfigError where there is none of that id."""
-        ...
+        self._run(f"UPDATE {self.table} SET revoked = coalesce(revoked, ?) WHERE id = ?", (time.time(), key_id))
+        return found(key_id, self.list())
 
     def find(self, secret: str) -> KeyRecord | None:
         """The key in force that this secret belongs to."""
-        ...
+        return matching(secret, self.in_force())
 
     def in_force(self) -> Known:
         """The keys in force."""
-        ...
+        rows = self._run(f"SELECT hash, {COLUMNS} FROM {self.table} WHERE revoked IS NULL")
+        return index((row[0], KeyRecord(*row[1:])) for row in rows)
 
+    @abstractmethod
     def close(self) -> None:
         """Idempotent."""
-        ...
+
+    @abstractmethod
+    def _run(self, sql: str, values: tuple[Any, ...] = ()) -> Sequence[Any]:
+        """The rows of a statement, whose values stand as `?`."""
 
 
 def open_store(url: str) -> KeyStore:
@@ -163,8 +179,10 @@ CREATE TABLE IF NOT EXISTS keys (
 COLUMNS = "id, name, usd_per_day, tokens_per_day, requests_per_minute, created, revoked"
 
 
-class SqliteKeys:
+class SqliteKeys(KeyStore):
     """Keys in a SQLite file that several processes may share. Each call opens and closes the file."""
+
+    table = "keys"
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -175,46 +193,14 @@ class SqliteKeys:
         except (OSError, sqlite3.Error) as error:
             raise ConfigError(f"store {path}: cannot be opened ({error})") from None
 
-    def create(
-        self,
-        name: str,
-        *,
-        usd_per_day: int | None = None,
-        tokens_per_day: int | None = None,
-        requests_per_minute: int | None = None,
-    ) -> tuple[str, KeyRecord]:
-        """See `KeyStore.create`."""
-        secret, record = new_secret(), new_record(name, usd_per_day, tokens_per_day, requests_per_minute)
-        values = (record.id, digest(secret), record.name, usd_per_day, tokens_per_day, requests_per_minute)
-        self._run("INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, NULL)", (*values, record.created))
-        return secret, record
-
-    def list(self) -> Sequence[KeyRecord]:
-        """See `KeyStore.list`."""
-        return [KeyRecord(*row) for row in self._run(f"SELECT {COLUMNS} FROM keys ORDER BY created, id")]
-
-    def revoke(self, key_id: str) -> KeyRecord:
-        """See `KeyStore.revoke`."""
-        self._run("UPDATE keys SET revoked = coalesce(revoked, ?) WHERE id = ?", (time.time(), key_id))
-        return found(key_id, self.list())
-
-    def find(self, secret: str) -> KeyRecord | None:
-        """See `KeyStore.find`."""
-        return matching(secret, self.in_force())
-
-    def in_force(self) -> Known:
-        """See `KeyStore.in_force`."""
-        rows = self._run(f"SELECT hash, {COLUMNS} FROM keys WHERE revoked IS NULL")
-        return index((row[0], KeyRecord(*row[1:])) for row in rows)
-
     def close(self) -> None:
         """Nothing is held open between calls."""
 
-    def _run(self, sql: str, values: Iterable[object] = ()) -> Sequence[Any]:
+    def _run(self, sql: str, values: tuple[Any, ...] = ()) -> Sequence[Any]:
         connection = sqlite3.connect(self._path, timeout=10)
         try:
             with connection:
-                return connection.execute(sql, tuple(values)).fetchall()
+                return connection.execute(sql, values).fetchall()
         finally:
             connection.close()
 

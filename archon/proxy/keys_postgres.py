@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Sequence
 from typing import Any
 
-from archon.proxy.keys import COLUMNS, KeyRecord, Known, digest, found, index, matching, new_record, new_secret
+from archon.proxy.keys import KeyStore
 from archon.proxy.postgres import connect, make
 
 _SCHEMA = """
@@ -19,7 +18,7 @@ CREATE TABLE IF NOT EXISTS archon_keys (
 _LOCK = 0x6172_6368_6F6E_01
 
 
-class PostgresKeys:
+class PostgresKeys(KeyStore):
     """See `archon.proxy.keys.KeyStore`. A broken connection is made again at the next call.
 
     Raises:
@@ -27,43 +26,13 @@ class PostgresKeys:
         MissingExtraError: the driver is not installed.
     """
 
+    table = "archon_keys"
+
     def __init__(self, url: str) -> None:
         self._url = url
         self._lock = threading.Lock()
         self._connection: Any = connect(url)
         make(self._connection, _LOCK, _SCHEMA)
-
-    def create(
-        self,
-        name: str,
-        *,
-        usd_per_day: int | None = None,
-        tokens_per_day: int | None = None,
-        requests_per_minute: int | None = None,
-    ) -> tuple[str, KeyRecord]:
-        """See `KeyStore.create`."""
-        secret, record = new_secret(), new_record(name, usd_per_day, tokens_per_day, requests_per_minute)
-        values = (record.id, digest(secret), record.name, usd_per_day, tokens_per_day, requests_per_minute)
-        self._run("INSERT INTO archon_keys VALUES (%s, %s, %s, %s, %s, %s, %s, NULL)", (*values, record.created))
-        return secret, record
-
-    def list(self) -> Sequence[KeyRecord]:
-        """See `KeyStore.list`."""
-        return [KeyRecord(*row) for row in self._run(f"SELECT {COLUMNS} FROM archon_keys ORDER BY created, id")]
-
-    def revoke(self, key_id: str) -> KeyRecord:
-        """See `KeyStore.revoke`."""
-        self._run("UPDATE archon_keys SET revoked = coalesce(revoked, %s) WHERE id = %s", (time.time(), key_id))
-        return found(key_id, self.list())
-
-    def find(self, secret: str) -> KeyRecord | None:
-        """See `KeyStore.find`."""
-        return matching(secret, self.in_force())
-
-    def in_force(self) -> Known:
-        """See `KeyStore.in_force`."""
-        rows = self._run(f"SELECT hash, {COLUMNS} FROM archon_keys WHERE revoked IS NULL")
-        return index((row[0], KeyRecord(*row[1:])) for row in rows)
 
     def close(self) -> None:
         """See `KeyStore.close`."""
@@ -73,5 +42,5 @@ class PostgresKeys:
         with self._lock:
             if self._connection.closed:
                 self._connection = connect(self._url)
-            cursor = self._connection.execute(sql, values)
+            cursor = self._connection.execute(sql.replace("?", "%s"), values)
             return list(cursor.fetchall()) if cursor.description else []
