@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from archon.errors import ConfigError, UnknownNameError
 from archon.models import ModelSpec, ModelTable, PriceSpec
 
+_ZOO_ANSWER = 400
+"""Tokens of the longest answer worth waiting for: a model out of its depth would else fill its whole context."""
 _OPENAI = "https://api.openai.com/v1"
 
 
@@ -45,5 +47,11 @@ def zoo_spec(name: str) -> ModelSpec:
     found = zoo.model(name)
     price = PriceSpec(prompt=found.usd_per_million_tokens, completion=found.usd_per_million_tokens)
     return ModelSpec(
-        id=f"zoo/{name}", client="local", name=f"zoo:{name}", pack="zoo", price=price, context=found.context
+        id=f"zoo/{name}",
+        client="local",
+        name=f"zoo:{name}",
+        pack="zoo",
+        price=price,
+        context=found.context,
+        max_tokens=_ZOO_ANSWER,
     )
