@@ -34,8 +34,9 @@ def _fill(model: LanguageModel, cache: KVCache, todo: dict[int, tuple[int, ...]]
     """todo: cache row → tokens. Rows of like length go together, so that little is padding."""
     by_length = sorted(todo, key=lambda index: len(todo[index]))
     while by_length:
-        width = min(_PIECE, max(len(todo[index]) for index in by_length[:1]))
-        group = [index for index in by_length if len(todo[index]) <= 2 * width][: max(1, _GROUP // (2 * width))]
+        shortest = len(todo[by_length[0]])
+        most = max(1, _GROUP // (2 * min(_PIECE, shortest)))
+        group = [index for index in by_length if len(todo[index]) <= 2 * shortest][:most]
         _fill_group(model, cache, {index: todo[index] for index in sorted(group)})
         by_length = [index for index in by_length if index not in group]
 
