@@ -78,6 +78,7 @@ def test_a_worker_that_died_while_idle_is_replaced(sandbox: CodeSandbox) -> None
         assert sandbox._pool is not None
         (idle,) = sandbox._pool._idle
         os.killpg(idle.pid, 9)
+        idle._process.wait(10)
 
 
 LINGERING = [

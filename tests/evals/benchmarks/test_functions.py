@@ -146,6 +146,7 @@ CHAINS = {
     "self_moa_seq": ("self_moa_seq",),
     "unit_test_generator": ("unit_test_generator", "unit_test_evaluator"),
     "unit_test_evaluator": ("unit_test_generator", "unit_test_evaluator", "fuser"),
+    "example_tests": ("example_tests", "unit_test_evaluator", "fuser"),
     "generator": (),
 }
 
@@ -189,7 +190,7 @@ def test_hidden_tests_never_reach_a_prompt(
             Node(
                 id=f"n{place}",
                 layer=name,
-                model=None if name == "vote" else "m",
+                model=None if name in ("vote", "example_tests") else "m",
                 params=params,
                 inputs=(f"n{place - 1}",),
             )
