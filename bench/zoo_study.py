@@ -36,6 +36,7 @@ from archon.clients.store import CacheStore
 from archon.compose import Part
 from archon.context import NodeContext, RunContext
 from archon.default_models import with_defaults
+from archon.errors import RunError
 from archon.evals.metrics import wilson
 from archon.evals.runner import evaluate
 from archon.executor import run
@@ -160,13 +161,17 @@ class Study:
         read = extractor(benchmark.extractor)
         context = NodeContext(RunContext(self.stack, read, sandbox=self.sandbox), "score")
         async with limit:
-            result = await run(drafts.architecture(), question.messages, self.stack, extractor=benchmark.extractor)
+            try:
+                result = await run(drafts.architecture(), question.messages, self.stack, extractor=benchmark.extractor)
+            except RunError:
+                return [(None, 0.0)] * PROPOSALS  # a model out of its depth may have nothing to say
             messages = {candidate.text: candidate.message for candidate in result.candidates}
             scores = dict[str, float]()
             for text, message in messages.items():
                 found = await benchmark.scorer.score(question, Completion(message, model, Usage()), context)
                 scores[text] = found.value or 0.0
-        return [(read(candidate.text), scores[candidate.text]) for candidate in result.candidates]
+        said = [(read(candidate.text), scores[candidate.text]) for candidate in result.candidates]
+        return [*said, *[(None, 0.0)] * (PROPOSALS - len(said))]
 
     def _remember(self, row: dict[str, Any]) -> None:
         self.known[row["key"]] = row

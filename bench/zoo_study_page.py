@@ -63,7 +63,8 @@ def _mixes_text(family: str, rows: Sequence[Mapping[str, Any]], fits: Mapping[st
         [
             f"### `{family}`",
             f"The best mix ({best_mix['mix']}) against the best single proposer ({best_pure['mix']}): "
-            f"{100 * gap.mean:+.1f} points [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}], so mixing {_verdict(gap)}. "
+            f"{100 * gap.mean:+.1f} points [{100 * gap.ci95.low:+.1f}, {100 * gap.ci95.high:+.1f}], "
+            f"so mixing {_verdict(gap)}. "
             f"Of {len(mixes)} mixes {_above(mixes, best_pure)} do better than that proposer on all questions.",
             "\n".join(table),
             f"t = αq + βd + γ, predictors in standard deviations, t in points: {fits['standardised'].line()}.",
@@ -87,9 +88,9 @@ def _above(mixes: Sequence[Mapping[str, Any]], best: Mapping[str, Any]) -> int:
 
 
 def _verdict(gap: Any) -> str:
-    if gap.low > 0:
+    if gap.ci95.low > 0:
         return "helps here"
-    return "hurts here" if gap.high < 0 else "neither helps nor hurts here as far as these questions can tell"
+    return "hurts here" if gap.ci95.high < 0 else "neither helps nor hurts here as far as these questions can tell"
 
 
 def _share(hits: int, count: int) -> str:
