@@ -31,7 +31,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
+
+from bench.proxy_staged import Requests
 
 ROOT = Path(__file__).parent.parent
 UPSTREAM, PORTS = 18100, {"ours": 18101, "minimal": 18102, "litellm": 18103, "optillm": 18104}
@@ -62,24 +64,11 @@ _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %
 # --- the upstream: as little HTTP as possible ------------------------------------------------------------------------
 
 
-class Instant(asyncio.Protocol):
+class Instant(Requests):
     """Answers every request with the same bytes at once."""
 
-    def __init__(self) -> None:
-        self._seen = b""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-
-    def data_received(self, data: bytes) -> None:
-        self._seen += data
-        while (end := self._seen.find(b"\r\n\r\n")) >= 0:
-            head = self._seen[:end].lower()
-            length = int(head.split(b"content-length:")[1].split(b"\r\n")[0]) if b"content-length:" in head else 0
-            if len(self._seen) < end + 4 + length:
-                return
-            self._seen = self._seen[end + 4 + length :]
-            self._transport.write(_HEAD + ANSWER)
+    def asked(self, head: bytes, body: bytes) -> None:
+        self._transport.write(_HEAD + ANSWER)
 
 
 async def upstream() -> None:

@@ -78,11 +78,11 @@ class Stage:
         return self.rng.choices(["", *FAULTS], [1 - sum(FAULTS.values()), *FAULTS.values()])[0]
 
 
-class Upstream(asyncio.Protocol):
-    """One connection; its requests come one after another."""
+class Requests(asyncio.Protocol):
+    """One connection of an upstream: cuts what comes into requests and hands them to `asked`, one after another."""
 
-    def __init__(self, stage: Stage) -> None:
-        self._stage, self._seen = stage, b""
+    def __init__(self) -> None:
+        self._seen = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -95,10 +95,25 @@ class Upstream(asyncio.Protocol):
             if len(self._seen) < end + 4 + length:
                 return
             body, self._seen = self._seen[end + 4 : end + 4 + length], self._seen[end + 4 + length :]
-            if head.startswith(b"get"):
-                self._transport.write(_http(json.dumps(self._stage.book.__dict__).encode()))
-            else:
-                self._asked(body)
+            self.asked(head, body)
+
+    def asked(self, head: bytes, body: bytes) -> None:
+        """Answers one request: its head in lower case, and its body."""
+        raise NotImplementedError
+
+
+class Upstream(Requests):
+    """The staged upstream; whatever is read from it by GET is its book."""
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__()
+        self._stage = stage
+
+    def asked(self, head: bytes, body: bytes) -> None:
+        if head.startswith(b"get"):
+            self._transport.write(_http(json.dumps(self._stage.book.__dict__).encode()))
+        else:
+            self._asked(body)
 
     def _asked(self, body: bytes) -> None:
         stage, book = self._stage, self._stage.book
