@@ -23,6 +23,7 @@ _MIDDLE = {
     "archon.extract",
     "archon.numerals",
     "archon.latex",
+    "archon.wal",
 }
 _WORDS = {"archon.prompts", "archon.quoting", "archon.parsing", "archon.assertions"}
 _RUN = _CORE | _MIDDLE | _WORDS | {"archon.context", "archon.executor"}
@@ -47,6 +48,7 @@ ALLOWED: dict[str, set[str]] = {
     "archon.trace": _VALUES,
     "archon.extract": _VALUES | {"archon.numerals", "archon.latex"},
     "archon.numerals": set(),
+    "archon.wal": set(),
     "archon.latex": {"archon.numerals"},
     "archon.sandbox": _VALUES | {"archon.sandbox"},
     "archon.prompts": _VALUES | {"archon.quoting", "archon.parsing", "archon.assertions"},

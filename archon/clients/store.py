@@ -23,6 +23,7 @@ from pathlib import Path
 
 from archon.clients.secret import quoting_secret
 from archon.errors import ConfigError
+from archon.wal import write_ahead
 
 _log = logging.getLogger("archon.cache")
 
@@ -115,8 +116,7 @@ class CacheStore:
             version = connection.execute("pragma user_version").fetchone()[0]
             if version not in (0, _VERSION):
                 raise sqlite3.DatabaseError(f"it has format {version}, this version reads {_VERSION}")
-            if connection.execute("pragma journal_mode").fetchone()[0] != "wal":
-                connection.execute("pragma journal_mode = wal")
+            write_ahead(connection, _WRITE_PATIENCE)
             if version == 0:
                 connection.executescript(f"begin immediate; {_SCHEMA} pragma user_version = {_VERSION}; commit;")
             connection.execute(_OWNERS)

@@ -24,6 +24,7 @@ from pathlib import Path
 from archon.errors import ConfigError
 from archon.proxy.book import Account, Claim, Entry, Grant, Outcome, Page, Total, accounts, decide, settle
 from archon.proxy.quota import LedgerError
+from archon.wal import write_ahead
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS entries (
@@ -84,7 +85,7 @@ class SqliteBook:
             self._locks.mkdir(parents=True, exist_ok=True)
             path.touch(mode=0o600)
             self._db = sqlite3.connect(path, timeout=20, isolation_level=None, check_same_thread=False)
-            self._db.execute("PRAGMA journal_mode = WAL")
+            write_ahead(self._db)
             self._db.execute("PRAGMA synchronous = NORMAL")
             self._db.executescript(_SCHEMA)
             self.worker = secrets.token_hex(8)

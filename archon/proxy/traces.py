@@ -19,6 +19,7 @@ from queue import Full, Queue
 from typing import Any
 
 from archon.errors import ConfigError
+from archon.wal import write_ahead
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS traces (
@@ -72,7 +73,7 @@ class TraceStore:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch(mode=0o600)
             with contextlib.closing(self._connect()) as db:
-                db.execute("PRAGMA journal_mode = WAL")
+                write_ahead(db)
                 db.executescript(_SCHEMA)
         except (OSError, sqlite3.Error) as error:
             raise ConfigError(f"traces {path}: cannot be opened ({error})") from None

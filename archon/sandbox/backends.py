@@ -70,8 +70,8 @@ class Backend:
             found += ["--unshare-user", "--uid", "65534", "--gid", "65534"]
         else:
             found += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
-        shown = [path for path in _SYSTEM if os.path.exists(path)] + [interpreter(), *python_files()]  # noqa: PTH110
-        for folder in _parents([*shown, "/dev/null", "/home/any", f"{BOX}/inside"]):
+        shown = shown_files()
+        for folder in shown_folders():
             found += ["--perms", "0755", "--dir", folder]
         for path in dict.fromkeys(shown):
             found += ["--ro-bind", path, path]
@@ -99,12 +99,24 @@ def interpreter() -> str:
 
 def python_files() -> list[str]:
     """What the interpreter reads: its standard library, and its shared library where it has one."""
-    libraries = dict.fromkeys(os.path.realpath(sysconfig.get_path(key)) for key in ("stdlib", "platstdlib"))
+    # Of the interpreter and not of a virtual environment, whose folder holds whatever its owner has installed.
+    own = {"base": sys.base_prefix, "platbase": sys.base_exec_prefix, "installed_base": sys.base_prefix}
+    libraries = dict.fromkeys(os.path.realpath(sysconfig.get_path(key, vars=own)) for key in ("stdlib", "platstdlib"))
     base = Path(sys.base_prefix) / "lib"
     shared = (sysconfig.get_config_var(key) for key in ("INSTSONAME", "LDLIBRARY"))
     places = (Path(sysconfig.get_config_var("LIBDIR") or base), base)
     files = [str(place / name) for name in shared if name for place in places if (place / name).is_file()]
     return [*libraries, *dict.fromkeys(files)]
+
+
+def shown_files() -> list[str]:
+    """Files and folders that exist within bubblewrap too."""
+    return [path for path in _SYSTEM if os.path.exists(path)] + [interpreter(), *python_files()]  # noqa: PTH110
+
+
+def shown_folders() -> list[str]:
+    """The folders above them, of which nothing else is shown. Python may lie anywhere, in a home or in `/tmp`."""
+    return _parents([*shown_files(), "/dev/null", "/home/any", f"{BOX}/inside"])
 
 
 def environment() -> dict[str, str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from archon.errors import ConfigError
-from archon.sandbox.backends import Backend, backends
+from archon.sandbox.backends import Backend, backends, shown_files, shown_folders
 from archon.sandbox.limits import Limits
 from archon.sandbox.process import SandboxError, Worker
 
@@ -53,7 +53,12 @@ def probe(backend: Backend, limits: Limits = Limits()) -> Finding:
     worker = None
     try:
         with socket.create_server(("127.0.0.1", 0)) as server:
-            program = _PROGRAM.format(port=server.getsockname()[1], parent=os.getpid(), memory=limits.memory_mb)
+            program = _PROGRAM.format(
+                port=server.getsockname()[1],
+                parent=os.getpid(),
+                memory=limits.memory_mb,
+                shown={*shown_files(), *shown_folders()},
+            )
             worker = Worker(backend, limits, 0)
             report = worker.examine(program, tests, names)
     except (SandboxError, OSError) as error:
@@ -102,8 +107,11 @@ def broken(attempt):
 def connects():
     return broken(lambda: socket.socket().connect(("127.0.0.1", {port})))
 
+def lists(folder):
+    return any(os.path.join(folder, name) not in {shown} for name in os.listdir(folder))
+
 def reads():
-    return any(broken(lambda: os.listdir(path)) for path in ("/proc", "/sys", "/tmp", "/var")) or any(
+    return any(broken(lambda: lists(path)) for path in ("/", "/proc", "/sys", "/tmp", "/var", "/home", "/root")) or any(
         broken(lambda: open(path)) for path in ("/etc/passwd", "/etc/hostname", "/proc/self/environ", "/dev/mem"))
 
 def writes():

@@ -100,7 +100,12 @@ def attack():
     "memory of others": """
 def attack():
     return done(*[lambda pid=pid: bool(open(f'/proc/{pid}/mem', 'rb')) for pid in (os.getppid(), @PARENT@, 1)])""",
-    "files of other runs": "def attack():\n return done(*[lambda p=p: bool(os.listdir(p)) for p in ('/tmp', '/var/tmp', '/dev/shm', '/home')])",
+    "files of other runs": """
+def attack():
+    other = os.path.dirname('@SECRET@')
+    return done(*[lambda p=p: bool(os.listdir(p)) for p in ('/var/tmp', '/dev/shm', other, other + '/..')],
+                lambda: os.path.basename(other) in os.listdir(os.path.dirname(other)),
+                lambda: bool(open('@SECRET@')))""",
     "processes of other runs": "def attack():\n return done(lambda: bool(os.listdir('/proc')), lambda: bool(os.listdir('/proc/self/fd')))",
     "file by handle": "def attack():\n buffer = ctypes.create_string_buffer(200)\n return libc.open_by_handle_at(-100, buffer, 0) >= 0 or ctypes.get_errno() != 1",
     "descriptors left open": """
