@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
@@ -79,14 +78,13 @@ class Catalogue:
             raise self._unknown(model)
         return found
 
-    @contextmanager
-    def lease(self) -> Iterator[Catalogue]:
+    def __enter__(self) -> Catalogue:
         """Keeps the connections open while a request uses them."""
         self._leases += 1
-        try:
-            yield self
-        finally:
-            self._leases -= 1
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._leases -= 1
 
     @property
     def idle(self) -> bool:

@@ -20,10 +20,11 @@ class App(Protocol):
 
 def header(scope: Scope, name: bytes) -> str | None:
     """A request header's last value; None where it is missing. `name` in lower case."""
-    for key, value in reversed(scope["headers"]):
-        if key == name:
-            return str(value, "latin-1")
-    return None
+    known = scope.get("archon.headers")
+    if known is None:  # looked up by name half a dozen times a request
+        known = scope["archon.headers"] = dict(scope["headers"])
+    value = known.get(name)
+    return None if value is None else str(value, "latin-1")
 
 
 def envelope(message: str, *, kind: str, code: str | None = None, param: str | None = None) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from archon.proxy.quota import QuotaError
 from archon.proxy.rates import Rate, arrive
@@ -22,8 +22,7 @@ Account = tuple[str, str]
 State = Literal["settled", "worst", "released"]
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):  # as are the next three: made for every request, in a fifth of a dataclass's time
     """A request that asks for room before its call."""
 
     id: str
@@ -38,8 +37,7 @@ class Claim:
     """Unix time, seconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """How a claim that was granted ended."""
 
     id: str
@@ -49,8 +47,7 @@ class Outcome:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A granted claim as it stands in the book."""
 
     id: str
@@ -75,9 +72,19 @@ class Total:
     requests: int = 0
     """Granted ones."""
 
+    def fields(self) -> tuple[int, int, int, int, int, int]:
+        """The numbers, in the order of the constructor."""
+        return (
+            self.spent_micro_usd,
+            self.spent_tokens,
+            self.held_micro_usd,
+            self.held_tokens,
+            self.flagged_micro_usd,
+            self.requests,
+        )
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+
+class Grant(NamedTuple):
     """A claim's answer."""
 
     refusal: QuotaError | None = None

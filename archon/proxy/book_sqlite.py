@@ -1,7 +1,8 @@
 """The ledger's book in a SQLite file, right for several worker processes at once.
 
-Each commit is one write transaction of a fixed number of statements, however many requests it carries; rows go in and
-out as one JSON text, so the interpreter's lock changes hands a few times a commit and not a few times a request.
+Each commit is one write transaction of a fixed number of statements, however many requests it carries: keys go in as
+one JSON text and what they find comes out as one, rows as one statement's values, so the interpreter's lock changes
+hands a few times a commit and not a few times a request.
 
 A process that writes holds a lock on a file of its own beside the database for as long as it lives; the kernel frees it
 however the process ends. Whoever can take the lock of another's file knows that its process is gone.
@@ -18,11 +19,10 @@ import os
 import secrets
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import astuple
 from pathlib import Path
 
 from archon.errors import ConfigError
-from archon.proxy.book import Account, Claim, Entry, Grant, Outcome, Page, Total, accounts, decide, settle
+from archon.proxy.book import Account, Claim, Entry, Grant, Outcome, Page, Total, decide, settle
 from archon.proxy.quota import LedgerError
 from archon.wal import write_ahead
 
@@ -44,29 +44,29 @@ _TOTALS = """
 SELECT t.* FROM json_each(?) j
 JOIN totals t ON t.key_id = json_extract(j.value, '$[0]') AND t.day = json_extract(j.value, '$[1]')
 """
-_ENTRIES = (
-    "SELECT e.id, e.key_id, e.day, e.state, e.micro_usd, e.tokens FROM json_each(?) j JOIN entries e ON e.id = j.value"
+_PAGE = """
+WITH
+found AS (SELECT e.* FROM json_each(:ids) j JOIN entries e ON e.id = j.value),
+wanted AS (
+    SELECT json_extract(value, '$[0]') AS key_id, json_extract(value, '$[1]') AS day FROM json_each(:accounts)
+    UNION SELECT key_id, day FROM found
 )
-_RATES = "SELECT r.key_id, r.arrival FROM json_each(?) j JOIN rates r ON r.key_id = j.value"
-_OPEN = """
-INSERT INTO entries SELECT json_extract(value, '$[0]'), ?, json_extract(value, '$[1]'), json_extract(value, '$[2]'),
-    json_extract(value, '$[3]'), 'open', json_extract(value, '$[4]'), json_extract(value, '$[5]'), '',
-    json_extract(value, '$[6]')
-FROM json_each(?)
+SELECT
+    (SELECT json_group_array(json_array(id, key_id, day, state, micro_usd, tokens)) FROM found),
+    (SELECT json_group_array(json_array(key_id, day, spent_micro_usd, spent_tokens, held_micro_usd, held_tokens,
+        flagged_micro_usd, requests)) FROM totals NATURAL JOIN wanted),
+    (SELECT json_group_object(r.key_id, r.arrival) FROM json_each(:limited) j JOIN rates r ON r.key_id = j.value)
 """
+_OPEN = "INSERT INTO entries VALUES", "(?, ?, ?, ?, ?, 'open', ?, ?, '', ?)"
 _FLAG = """
 UPDATE entries SET state = 'worst', reason = json_extract(j.value, '$[1]')
 FROM json_each(?) j WHERE entries.id = json_extract(j.value, '$[0]')
 """
 _DELETE = "DELETE FROM entries WHERE id IN (SELECT value FROM json_each(?))"
-_PUT_TOTALS = """
-INSERT OR REPLACE INTO totals SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'),
-    json_extract(value, '$[2]'), json_extract(value, '$[3]'), json_extract(value, '$[4]'),
-    json_extract(value, '$[5]'), json_extract(value, '$[6]'), json_extract(value, '$[7]') FROM json_each(?)
-"""
-_PUT_RATES = """
-INSERT OR REPLACE INTO rates SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?)
-"""
+_PUT_TOTALS = "INSERT OR REPLACE INTO totals VALUES", "(?, ?, ?, ?, ?, ?, ?, ?)"
+_PUT_RATES = "INSERT OR REPLACE INTO rates VALUES", "(?, ?)"
+_ROWS = 50
+"""Of one statement; each number of rows is a statement of its own, and they are kept prepared."""
 
 
 class SqliteBook:
@@ -84,7 +84,9 @@ class SqliteBook:
         try:
             self._locks.mkdir(parents=True, exist_ok=True)
             path.touch(mode=0o600)
-            self._db = sqlite3.connect(path, timeout=20, isolation_level=None, check_same_thread=False)
+            self._db = sqlite3.connect(
+                path, timeout=20, isolation_level=None, check_same_thread=False, cached_statements=3 * _ROWS + 20
+            )
             write_ahead(self._db)
             self._db.execute("PRAGMA synchronous = NORMAL")
             self._db.executescript(_SCHEMA)
@@ -158,29 +160,34 @@ class SqliteBook:
         return len(outcomes)
 
     def _read(self, claims: Sequence[Claim], outcomes: Sequence[Outcome]) -> Page:
-        entries = self._entries(outcomes) if outcomes else {}
-        wanted = accounts(claims, entries)
-        totals = {(row[0], row[1]): Total(*row[2:]) for row in self._db.execute(_TOTALS, (json.dumps(wanted),))}
-        limited = list({claim.account[0] for claim in claims if claim.per_minute})
-        arrivals = dict(self._db.execute(_RATES, (json.dumps(limited),)).fetchall()) if limited else {}
-        return Page(totals, arrivals, entries)
-
-    def _entries(self, outcomes: Sequence[Outcome]) -> dict[str, Entry]:
-        rows = self._db.execute(_ENTRIES, (json.dumps([outcome.id for outcome in outcomes]),))
-        return {row[0]: Entry(row[0], (row[1], row[2]), *row[3:]) for row in rows}
+        asked = {
+            "ids": json.dumps([outcome.id for outcome in outcomes]),
+            "accounts": json.dumps(list({claim.account for claim in claims})),
+            "limited": json.dumps(list({claim.account[0] for claim in claims if claim.per_minute})),
+        }
+        entries, totals, arrivals = map(json.loads, self._db.execute(_PAGE, asked).fetchone())
+        return Page(
+            {(row[0], row[1]): Total(*row[2:]) for row in totals},
+            arrivals,
+            {row[0]: Entry(row[0], (row[1], row[2]), *row[3:]) for row in entries},
+        )
 
     def _write(self, page: Page) -> None:
         if flagged := [[o.id, o.reason] for o in page.closed if o.state == "worst"]:
             self._db.execute(_FLAG, (json.dumps(flagged),))
         if done := [o.id for o in page.closed if o.state != "worst"]:
             self._db.execute(_DELETE, (json.dumps(done),))
-        if page.opened:
-            rows = [[c.id, *c.account, c.request_id, c.micro_usd, c.tokens, c.at] for c in page.opened]
-            self._db.execute(_OPEN, (self.worker, json.dumps(rows)))
-        totals = [[*account, *astuple(total)] for account, total in page.totals.items()]
-        self._db.execute(_PUT_TOTALS, (json.dumps(totals),))
-        if page.arrivals:
-            self._db.execute(_PUT_RATES, (json.dumps(list(page.arrivals.items())),))
+        own = self.worker
+        self._put(_OPEN, [(c.id, own, *c.account, c.request_id, c.micro_usd, c.tokens, c.at) for c in page.opened])
+        self._put(_PUT_TOTALS, [(*account, *total.fields()) for account, total in page.totals.items()])
+        self._put(_PUT_RATES, list(page.arrivals.items()))
+
+    def _put(self, statement: tuple[str, str], rows: Sequence[tuple[object, ...]]) -> None:
+        head, row = statement
+        for begin in range(0, len(rows), _ROWS):
+            some = rows[begin : begin + _ROWS]
+            marks = ", ".join([row] * len(some))
+            self._db.execute(f"{head} {marks}", [value for each in some for value in each])
 
 
 def _locked(path: Path, *, wait: bool = True) -> int | None:

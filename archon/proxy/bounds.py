@@ -6,10 +6,10 @@ What is refused: 413 too large; 408 too slow (a body must arrive within `seconds
 
 from __future__ import annotations
 
-import asyncio
 import re
 
 from archon.proxy.asgi import App, Event, Receive, Scope, Send, header, refuse
+from archon.proxy.deadline import Deadline
 
 MAX_BODY = 20 * 1024 * 1024
 """Bytes: room for a few images as data URLs."""
@@ -45,7 +45,7 @@ class BoundsMiddleware:
         """The whole body; None = the client left."""
         self._check_headers(scope)
         try:
-            async with asyncio.timeout(self._seconds):
+            with Deadline(self._seconds):
                 body = await self._read(receive)
         except TimeoutError:
             raise _RefusedError(

@@ -96,7 +96,7 @@ class Call:
     def json(self) -> dict[str, Any]:
         """The body. Raises ApiError where it is no JSON object."""
         try:
-            raw = json.loads(self.body)
+            raw = json.loads(self.body.decode("utf-8").removeprefix("\ufeff"))
         except RecursionError:
             raise invalid("the body is nested too deeply", code="invalid_json") from None
         except ValueError as error:
@@ -156,7 +156,7 @@ class Endpoint:
         services = self._services
         services.metrics.in_flight.inc()
         try:
-            with services.catalogue.lease() as catalogue:
+            with services.catalogue as catalogue:
                 await self._answered(Call(services, catalogue, scope, receive, send))
         finally:
             services.metrics.in_flight.dec()
@@ -211,7 +211,6 @@ class Present:
     def __init__(self, receive: Receive, seconds: float | None = None) -> None:
         self._receive = receive
         self._seconds = seconds
-        self._end: asyncio.TimerHandle | None = None
         self._late = False
         self._gone = False
         self._watcher: asyncio.Task[None] | None = None
@@ -220,15 +219,14 @@ class Present:
         task = asyncio.current_task()
         assert task is not None
         self._task = task
-        loop = task.get_loop()
-        self._timer = loop.call_later(_PATIENCE, self._watch)
-        if self._seconds is not None:
-            self._end = loop.call_later(self._seconds, self._expire)
+        self._loop = task.get_loop()
+        if self._seconds is not None and self._seconds <= _PATIENCE:
+            self._timer = self._loop.call_later(self._seconds, self._expire)
+        else:
+            self._timer = self._loop.call_later(_PATIENCE, self._watch)
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._timer.cancel()
-        if self._end is not None:
-            self._end.cancel()
         if self._watcher is not None:
             self._watcher.cancel()
         if (self._gone or self._late) and kind is not None and issubclass(kind, asyncio.CancelledError):
@@ -241,6 +239,8 @@ class Present:
 
     def _watch(self) -> None:
         self._watcher = asyncio.ensure_future(self._listen())
+        if self._seconds is not None:  # one timer does for most requests: they are over by now
+            self._timer = self._loop.call_later(self._seconds - _PATIENCE, self._expire)
 
     async def _listen(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":

@@ -19,7 +19,6 @@ it, and a hundred requests share one transaction.
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import time
 from collections.abc import Callable, Mapping
@@ -112,12 +111,7 @@ class Ledger:
             limits.requests_per_minute if limits else None,
             now,
         )
-        waiting = self._writer.claim(claim)
-        try:
-            grant = await asyncio.shield(waiting)
-        except asyncio.CancelledError:
-            waiting.add_done_callback(lambda done: self._give_back(claim, done))
-            raise
+        grant = await self._writer.claim(claim)
         if grant.refusal:
             raise grant.refusal
         return Hold(self._writer, claim, grant)
@@ -134,11 +128,6 @@ class Ledger:
     async def aclose(self) -> None:
         """Writes what is outstanding and closes the book. Idempotent."""
         await self._writer.aclose()
-
-    def _give_back(self, claim: Claim, done: asyncio.Future[Grant]) -> None:
-        """A request that was cancelled while it waited for its reservation made no call."""
-        if not done.cancelled() and done.exception() is None and done.result().refusal is None:
-            Hold(self._writer, claim, done.result()).release()
 
 
 def sane(amount: int) -> int:

@@ -148,9 +148,11 @@ class JsonLines(logging.Formatter):
 
 def _named(event: Event, request_id: str) -> None:
     """Puts the request's id among the headers, once."""
-    headers = list(event.get("headers", ()))
-    if not any(name == b"x-request-id" for name, _ in headers):
-        event["headers"] = [*headers, (b"x-request-id", request_id.encode())]
+    headers = event.get("headers", ())
+    for name, _ in headers:
+        if name == b"x-request-id":
+            return
+    event["headers"] = [*headers, (b"x-request-id", request_id.encode())]
 
 
 def _request_id(scope: Scope, numbers: random.Random) -> str:

@@ -31,6 +31,8 @@ class Metrics:
         self._models = models
         self._counters: dict[tuple[str, ...], Counter] = {}
         self._histograms: dict[tuple[str, ...], Histogram] = {}
+        self._answered: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+        self._passed: dict[str, tuple[Counter, Counter, Counter, Counter, Histogram]] = {}
 
         def counter(name: str, told: str, *labels: str) -> Counter:
             return Counter(f"archon_{name}", told, labels, registry=own)
@@ -58,8 +60,30 @@ class Metrics:
     def request(self, route: str, model: str, status: int, seconds: float) -> None:
         """One answered request."""
         known = self._known(model)
-        self._counter(self._requests, route, known, str(status)).inc()
-        self._histogram(self._seconds, route, known).observe(seconds)
+        found = self._answered.get((route, known, status))
+        if found is None:
+            counter = self._counter(self._requests, route, known, str(status))
+            found = self._answered[route, known, status] = counter, self._histogram(self._seconds, route, known)
+        found[0].inc()
+        found[1].observe(seconds)
+
+    def passed(self, model: str, prompt: int, completion: int, micro_usd: int, overhead: float) -> None:
+        """One call passed through: `tokens`, `spend`, `calls` and `overhead` with one look for their labels."""
+        known = self._known(model)
+        found = self._passed.get(known)
+        if found is None:
+            found = self._passed[known] = (
+                self._counter(self._tokens, known, "input"),
+                self._counter(self._tokens, known, "output"),
+                self._counter(self._spend, known),
+                self._counter(self._calls, known, "ok"),
+                self._histogram(self._overhead, known),
+            )
+        found[0].inc(prompt)
+        found[1].inc(completion)
+        found[2].inc(micro_usd / 1e6)
+        found[3].inc()
+        found[4].observe(overhead)
 
     def first_token(self, model: str, seconds: float) -> None:
         """The first streamed token."""

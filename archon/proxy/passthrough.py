@@ -30,6 +30,7 @@ from archon.proxy.unmetered import FreeHold
 from archon.types import Price, Usage
 
 _LIMITS = ("max_completion_tokens", "max_tokens")
+_UNREPORTED = Usage(calls=1, cost_usd=None)
 
 
 async def forward(call: Call, served: Served, raw: dict[str, Any]) -> None:
@@ -68,7 +69,7 @@ def prepared(body: bytes, raw: dict[str, Any], client: OpenAIClient, bounded: bo
     changes: dict[str, Any] = {name: value for name, value in options.body.items() if name not in raw}
     if raw["model"] != spec.upstream:
         changes["model"] = spec.upstream
-    limit = next((name for name in _LIMITS if raw.get(name)), None)
+    limit = _LIMITS[0] if raw.get(_LIMITS[0]) else _LIMITS[1] if raw.get(_LIMITS[1]) else None
     if limit is None and (spec.max_tokens or bounded):
         changes[options.max_tokens_field] = spec.max_tokens or FORCED_MAX_TOKENS
     if raw.get("stream") and options.include_usage and not asks_usage(raw):
@@ -108,7 +109,7 @@ class _Bill:
     def __init__(self, hold: Hold | FreeHold, price: Price | None, model: str) -> None:
         self._hold, self._price, self.model = hold, price, model
         self.room = room(hold)
-        self.usage = Usage(calls=1, cost_usd=None)
+        self.usage = _UNREPORTED
         self.micro_usd = 0
 
     def settle(self, reported: Mapping[str, Any] | None, seconds: float) -> None:
@@ -152,8 +153,7 @@ async def _sent(call: Call, client: OpenAIClient, body: bytes, raw: Mapping[str,
 async def _whole(call: Call, client: OpenAIClient, response: aiohttp.ClientResponse, bill: _Bill, sent: float) -> None:
     data = await client.read(response)
     call.waited = time.perf_counter() - sent
-    answer = client.checked(data)
-    bill.settle(answer.get("usage"), call.waited)
+    bill.settle(_object(data, client).get("usage"), call.waited)
     call.services.observe_call(call, bill.model, bill.usage, bill.micro_usd)
     facts = [
         (b"x-archon-cost-usd", bill.header),
@@ -163,6 +163,17 @@ async def _whole(call: Call, client: OpenAIClient, response: aiohttp.ClientRespo
         *bill.room,
     ]
     await call.answer(data, facts)
+
+
+def _object(data: bytes, client: OpenAIClient) -> dict[str, Any]:
+    """An answer's JSON object. Raises ClientError where it is none, or holds an error in place of an answer."""
+    try:
+        found = json.loads(data.decode("utf-8"))
+    except ValueError:
+        found = None
+    if isinstance(found, dict) and not found.get("error"):
+        return found
+    return client.checked(data)
 
 
 async def _streamed(

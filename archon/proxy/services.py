@@ -91,11 +91,8 @@ class Services:
 
     def observe_call(self, call: Call, model: str, usage: Usage, spent: int) -> None:
         """Metrics and log of one passed-through call."""
-        metrics = self.metrics
-        metrics.tokens(model, usage.prompt_tokens, usage.completion_tokens)
-        metrics.spend(model, spent)
-        metrics.calls(model, "ok")
-        metrics.overhead(model, max(0.0, time.perf_counter() - call.began - call.waited))
+        overhead = max(0.0, time.perf_counter() - call.began - call.waited)
+        self.metrics.passed(model, usage.prompt_tokens, usage.completion_tokens, spent, overhead)
         call.say(calls=1, prompt_tokens=usage.prompt_tokens, completion_tokens=usage.completion_tokens, micro_usd=spent)
 
     def observe(self, call: Call, job: Job, error: BaseException | None) -> None:

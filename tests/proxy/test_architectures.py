@@ -56,7 +56,7 @@ def test_a_swapped_catalogue_stays_open_for_the_requests_it_has(tmp_path: Path) 
         with Serving(settings) as server:
             services = server.services
             old = services.catalogue
-            with old.lease():
+            with old:
                 system(tmp_path, "s", fused(), [fake("m", ["new"])])
                 services.swap(load(settings))
                 await services.sweep()
