@@ -2,7 +2,8 @@
 
 A row's slots past its length may hold leftovers of rejected tokens or of padding; no query ever sees them (the mask
 stops at the query's own position) and the next tokens overwrite them. So a rejection costs no copy and no
-recomputation.
+recomputation. What a pass needs of every layer (where to write, what to read) is made for all layers at once: for a
+small model, the number of operations is the time.
 """
 
 from __future__ import annotations
@@ -14,43 +15,54 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+_FEW = 32
+"""Tokens of one row in a pass whose mask is cut from one that is kept."""
+
 
 @dataclass(frozen=True, slots=True)
 class Span:
     """Where the tokens of one forward pass stand: n rows of `width` tokens (shorter rows padded on the right).
 
-    slots: int64 [n·width], flat places in the cache. positions: int64 [n·width], from 0. take: the rows in the cache.
-    keys: how many slots the pass reads. mask: 0 or -inf, [n or 1, 1, width, keys] or [width, keys]; None if all is
-    seen.
+    positions: int64 [n·width], from 0. keys: how many slots the pass reads. mask: 0 or -inf, [n or 1, 1, width, keys]
+    or [width, keys]; None if all is seen. into: a layer's places to write to; for one row those of its tokens, [width,
+    2, kv_heads, head_dim], for several all of them, [rows, slots, 2, …], of which at = (row, slot) of each token are
+    meant. seen: a layer's keys and values, [2, n, kv_heads, keys, head_dim]; of all rows, where only those in `take`
+    are meant.
     """
 
-    cache: KVCache
     rows: int
     width: int
-    slots: Tensor
     positions: Tensor
-    take: slice | Tensor
     keys: int
     mask: Tensor | None
+    into: Sequence[Tensor]
+    seen: Sequence[Tensor]
+    at: tuple[Tensor, Tensor] | None = None
+    take: Tensor | None = None
 
     def update(self, layer: int, new: Tensor) -> tuple[Tensor, Tensor]:
-        """Store this pass's keys and values, [n·width, 2·kv_heads·head_dim] (keys first); return all that the rows can
-        see of the layer, each [n, kv_heads, keys, head_dim]."""
-        store = self.cache.stores[layer]
-        store.view(-1, new.shape[-1]).index_copy_(0, self.slots, new)
-        seen = store[self.take, : self.keys].permute(2, 0, 3, 1, 4)
-        return seen[0], seen[1]
+        """Store this pass's keys and values, [n·width, 2, kv_heads, head_dim] (keys first); return all that the rows
+        can see of the layer, each [n, kv_heads, keys, head_dim]."""
+        if self.at is None:
+            self.into[layer].copy_(new)
+        else:
+            self.into[layer][self.at] = new
+        seen = self.seen[layer]
+        keys, values = (seen if self.take is None else seen[:, self.take]).unbind(0)
+        return keys, values
 
 
 class KVCache:
-    """`stores[layer]`: [rows, slots, 2, kv_heads, head_dim]; `lengths[row]`: how many of the row's slots are valid."""
+    """`lengths[row]`: how many of the row's slots are valid.
+
+    The store is [layers, 2, rows, kv_heads, slots, head_dim], so that what one head reads lies in one piece.
+    """
 
     def __init__(self, layers: int, kv_heads: int, head_dim: int, dtype: torch.dtype, device: torch.device) -> None:
         self.lengths: list[int] = []
-        self._shape = (2, kv_heads, head_dim)
-        self.stores = [torch.empty(0, 0, *self._shape, dtype=dtype, device=device) for _ in range(layers)]
-        # All places in a store and, in its beginning, all positions.
+        self._store = torch.empty(layers, 2, 0, kv_heads, 0, head_dim, dtype=dtype, device=device)
         self._line = torch.arange(0, device=device)
+        self._corner = self._store.new_empty(0)
 
     def add_row(self) -> int:
         """A new, empty row after the others; its index."""
@@ -68,8 +80,7 @@ class KVCache:
         """Make row `to` hold what row `source` holds."""
         length = self.lengths[source]
         self._reserve(len(self.lengths), length)
-        for store in self.stores:
-            store[to, :length] = store[source, :length]
+        self._store[:, :, to, :, :length] = self._store[:, :, source, :, :length]
         self.lengths[to] = length
 
     def roll_back(self, row: int, length: int) -> None:
@@ -81,46 +92,56 @@ class KVCache:
         width, starts = max(counts), [self.lengths[row] for row in rows]
         keys = max(starts) + width
         self._reserve(len(self.lengths), keys)
-        span = self._place(rows, starts, width, keys)
+        span = self._one(rows[0], starts[0], width) if len(rows) == 1 else self._some(rows, starts, width, keys)
         for row, start, count in zip(rows, starts, counts, strict=True):
             self.lengths[row] = start + count
         return span
 
-    def _place(self, rows: Sequence[int], starts: list[int], width: int, keys: int) -> Span:
-        slots, device = self.stores[0].shape[1], self.stores[0].device
-        if len(rows) == 1:
-            row, start = rows[0], starts[0]
-            first = row * slots + start
-            places, positions = self._line[first : first + width], self._line[start : start + width]
-            mask = None if width == 1 else self._mask(positions.unsqueeze(-1), keys)
-            return Span(self, 1, width, places, positions, slice(row, row + 1), keys, mask)
-        at = torch.tensor(starts, device=device).unsqueeze(-1) + torch.arange(width, device=device)
-        take = self._take(rows, device)
-        origin = torch.tensor(rows, device=device).unsqueeze(-1) * slots
-        plain = width == 1 and min(starts) == max(starts)
-        mask = None if plain else self._mask(at.view(len(rows), 1, width, 1), keys)
-        return Span(self, len(rows), width, (origin + at).flatten(), at.flatten(), take, keys, mask)
+    def _one(self, row: int, start: int, width: int) -> Span:
+        """The places of one row follow each other, so that views do for all."""
+        end = start + width
+        into = self._store[:, :, row, :, start:end].permute(0, 3, 1, 2, 4).unbind(0)
+        mask = None if width == 1 else self._causal(start, width)
+        return Span(1, width, self._line[start:end], end, mask, into, self._seen(slice(row, row + 1), end))
 
-    def _take(self, rows: Sequence[int], device: torch.device) -> slice | Tensor:
+    def _some(self, rows: Sequence[int], starts: list[int], width: int, keys: int) -> Span:
+        count, device = len(rows), self._store.device
+        slots = torch.tensor(starts, device=device).unsqueeze(-1) + self._line[:width]
+        plain = width == 1 and min(starts) == max(starts)
+        mask = None if plain else self._mask(slots.view(count, 1, width, 1), keys)
+        into = self._store.permute(0, 2, 4, 1, 3, 5).unbind(0)
+        of, slots = torch.tensor(rows, device=device), slots.flatten()
+        at = (of if width == 1 else of.repeat_interleave(width), slots)
         # Indexing with a tensor copies what it reads, a slice does not.
-        first, count = rows[0], len(rows)
-        return slice(first, first + count) if rows[-1] == first + count - 1 else torch.tensor(rows, device=device)
+        if rows[-1] == rows[0] + count - 1:
+            return Span(count, width, slots, keys, mask, into, self._seen(slice(rows[0], rows[0] + count), keys), at)
+        return Span(count, width, slots, keys, mask, into, self._seen(slice(None), keys), at, of)
+
+    def _seen(self, rows: slice, keys: int) -> Sequence[Tensor]:
+        return self._store[:, :, rows, :, :keys].unbind(0)
+
+    def _causal(self, start: int, width: int) -> Tensor:
+        """The mask of one row's tokens, [width, start + width]."""
+        most = self._store.shape[4]
+        if width > _FEW:
+            return self._mask(self._line[start : start + width].unsqueeze(-1), start + width)
+        if self._corner.shape[-1] < most + _FEW:
+            self._corner = self._mask(torch.arange(most, most + _FEW, device=self._line.device)[:, None], most + _FEW)
+        return self._corner[:width, most - start : most + width]
 
     def _mask(self, positions: Tensor, keys: int) -> Tensor:
-        store = self.stores[0]
-        hidden = torch.arange(keys, device=store.device) > positions
-        return torch.zeros(hidden.shape, dtype=store.dtype, device=store.device).masked_fill_(hidden, -math.inf)
+        hidden = torch.arange(keys, device=positions.device) > positions
+        return self._store.new_zeros(hidden.shape).masked_fill_(hidden, -math.inf)
 
     def _reserve(self, rows: int, slots: int) -> None:
-        have_rows, have_slots = self.stores[0].shape[:2]
+        layers, _, have_rows, heads, have_slots, dim = self._store.shape
         if rows <= have_rows and slots <= have_slots:
             return
         # Doubling keeps the total cost of growing linear in what is stored.
         rows = have_rows if rows <= have_rows else max(rows, 2 * have_rows)
         slots = have_slots if slots <= have_slots else max(slots, 2 * have_slots, 64)
-        self._line = torch.arange(rows * slots, device=self.stores[0].device)
+        self._line = torch.arange(slots, device=self._store.device)
         # Zeros, not empty: a leftover NaN times an attention weight of 0 would still be NaN.
-        grown = [torch.zeros(rows, slots, *self._shape, dtype=s.dtype, device=s.device) for s in self.stores]
-        for old, new in zip(self.stores, grown, strict=True):
-            new[:have_rows, :have_slots] = old
-        self.stores = grown
+        grown = self._store.new_zeros(layers, 2, rows, heads, slots, dim)
+        grown[:, :, :have_rows, :, :have_slots] = self._store
+        self._store = grown

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -31,6 +31,22 @@ class Block:
     out: Product
     gate_up: Product
     down: Product
+
+
+class Room(NamedTuple):
+    """Where a layer puts what it computes, and views of that: what is made once need not be made by every layer.
+
+    qkv: queries, keys and values side by side. turned: queries and keys as complex numbers. queries: [n, heads, width,
+    head_dim]. fresh: keys and values, [n·width, 2, kv_heads, head_dim]. inner: gate and up side by side.
+    """
+
+    qkv: Tensor
+    turned: Tensor
+    queries: Tensor
+    fresh: Tensor
+    inner: Tensor
+    gate: Tensor
+    up: Tensor
 
 
 class LeanLlama:
@@ -77,27 +93,37 @@ class LeanLlama:
     def hidden(self, ids: Tensor, span: Span) -> Tensor:
         """The last hidden state after the final norm. ids: int64 [n·width] → [n·width, hidden]."""
         x = F.embedding(ids, self._embedding)
-        rotation = self._rotation(span)
+        rotation, room = self._rotation(span), self._room(span)
         for layer, block in enumerate(self._blocks):
-            x = self._layer(x, layer, block, span, rotation)
+            self._layer(x, layer, block, span, rotation, room)
         return self._normed(x) * self._gain
 
     def logits(self, hidden: Tensor) -> Tensor:
         """[n, hidden] → [n, vocab]."""
         return torch.mm(hidden, self._unembed)
 
-    def _layer(self, x: Tensor, layer: int, block: Block, span: Span, rotation: Tensor) -> Tensor:
-        rotated = self._heads + self._kv_heads
-        qkv = block.qkv.of(self._normed(x)).view(-1, rotated + self._kv_heads, self._dim // 2, 2)
-        torch.view_as_complex(qkv[:, :rotated]).mul_(rotation)
-        keys, values = span.update(layer, qkv[:, self._heads :].flatten(1))
-        queries = qkv[:, : self._heads].view(span.rows, span.width, self._heads, self._dim).transpose(1, 2)
+    def _layer(self, x: Tensor, layer: int, block: Block, span: Span, rotation: Tensor, room: Room) -> None:
+        """Add the layer's two parts to x."""
+        block.qkv.into(self._normed(x), room.qkv)
+        room.turned.mul_(rotation)
+        keys, values = span.update(layer, room.fresh)
         mixed = F.scaled_dot_product_attention(
-            queries, keys, values, attn_mask=span.mask, enable_gqa=self._heads != self._kv_heads
+            room.queries, keys, values, attn_mask=span.mask, enable_gqa=self._heads != self._kv_heads
         )
-        x = block.out.added(x, mixed.transpose(1, 2).reshape(-1, self._heads * self._dim))
-        inner = block.gate_up.of(self._normed(x))
-        return block.down.added(x, F.silu(inner[:, : self._inner]).mul_(inner[:, self._inner :]))
+        block.out.add_to(x, mixed.transpose(1, 2).reshape(-1, self._heads * self._dim))
+        block.gate_up.into(self._normed(x), room.inner)
+        block.down.add_to(x, F.silu(room.gate, inplace=True).mul_(room.up))
+
+    def _room(self, span: Span) -> Room:
+        """Made for one pass, used by its layers in turn."""
+        rotated, count = self._heads + self._kv_heads, span.rows * span.width
+        qkv = self._embedding.new_empty(count, (rotated + self._kv_heads) * self._dim)
+        inner = self._embedding.new_empty(count, 2 * self._inner)
+        pairs = qkv.view(count, -1, self._dim // 2, 2)[:, :rotated]
+        queries, fresh = qkv.split([self._heads * self._dim, 2 * self._kv_heads * self._dim], dim=-1)
+        heads = queries.view(span.rows, span.width, self._heads, self._dim).transpose(1, 2)
+        fresh = fresh.view(count, 2, self._kv_heads, self._dim)
+        return Room(qkv, torch.view_as_complex(pairs), heads, fresh, inner, *inner.split(self._inner, dim=-1))
 
     def _normed(self, x: Tensor) -> Tensor:
         """x/√(Σx² + width·ε); the factor √width and the gain are in the matrix that follows."""

@@ -1,8 +1,9 @@
-"""x·W on a CPU for few rows: the same product in the memory layouts that are fastest for one row and for some.
+"""x·W on a CPU for few rows, in the memory layout that is fastest for one row and for some.
 
-Measured on an AMD EPYC with MKL and oneDNN, one thread, all products of a model: at width 128 (7 MB of weights) 8 rows
-take 0.54 ms column by column and 1.05 ms row by row, one row 0.30 and 0.26; at width 256 (38 MB) 8 rows take 4.7 ms
-packed by oneDNN and 5.8 ms row by row, one row 4.5 and 3.4. Verifying drafts is a product of few rows.
+Measured on an AMD EPYC with MKL and oneDNN, one thread, all products of a model, others at work on the machine: at
+width 128 (7 MB of weights) 4 rows take 0.36 ms row by row (MKL's own packing 0.47, oneDNN's 0.64, column by column
+0.46), one row 0.18; at width 256 (38 MB) 4 rows take 3.0 ms packed by oneDNN and 4.9 ms row by row, one row 3.7 and
+3.2. Verifying drafts is a product of few rows.
 """
 
 from __future__ import annotations
@@ -21,26 +22,25 @@ class Product:
     The layout is chosen by shape alone, never by a clock, so that a seed gives the same bits in every run.
     """
 
-    __slots__ = ("_few", "_one", "_packed")
+    __slots__ = ("_packed", "_weight")
 
     def __init__(self, weight: Tensor, *, large: bool) -> None:
-        self._one = weight.contiguous()
+        self._weight = weight.contiguous()
         self._packed = _packed(weight) if large else None
-        self._few = self._one if self._packed is not None else weight.t().contiguous().t()
 
-    def of(self, x: Tensor) -> Tensor:
-        """[n, in] → [n, out]."""
-        rows = x.shape[0]
-        if rows > 1 and self._packed is not None:
-            return _by_onednn(x, self._packed)
-        return torch.mm(x, self._few if 1 < rows <= _FEW else self._one)
+    def into(self, x: Tensor, out: Tensor) -> None:
+        """out ← x·W; x: [n, in], out: [n, out], contiguous."""
+        if self._packed is not None and x.shape[0] > 1:
+            out.copy_(_by_onednn(x, self._packed))
+        else:
+            torch.mm(x, self._weight, out=out)
 
-    def added(self, base: Tensor, x: Tensor) -> Tensor:
-        """base + x·W."""
-        rows = x.shape[0]
-        if rows > 1 and self._packed is not None:
-            return _by_onednn(x, self._packed).add_(base)
-        return torch.addmm(base, x, self._few if 1 < rows <= _FEW else self._one)
+    def add_to(self, base: Tensor, x: Tensor) -> None:
+        """base ← base + x·W."""
+        if self._packed is not None and x.shape[0] > 1:
+            base.add_(_by_onednn(x, self._packed))
+        else:
+            base.addmm_(x, self._weight)
 
 
 def _packed(weight: Tensor) -> Tensor | None:

@@ -57,7 +57,7 @@ class _Bridge:
     def update(self, keys: Tensor, values: Tensor, layer: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         """[n, kv_heads, width, head_dim] each → the same with all keys and values seen so far."""
         new = torch.stack((keys, values), dim=1).permute(0, 3, 1, 2, 4)  # [n, width, 2, kv_heads, head_dim]
-        return self._span.update(layer, new.flatten(0, 1).flatten(1))
+        return self._span.update(layer, new.flatten(0, 1))
 
     def get_seq_length(self, layer: int = 0) -> int:
         return self._span.keys - self._span.width
@@ -66,7 +66,7 @@ class _Bridge:
 def _whole_mask(span: Span, dtype: torch.dtype) -> Tensor:
     mask = span.mask
     if mask is None:
-        return torch.zeros(span.rows, 1, span.width, span.keys, dtype=dtype, device=span.slots.device)
+        return torch.zeros(span.rows, 1, span.width, span.keys, dtype=dtype, device=span.positions.device)
     return mask if mask.dim() == 4 else mask[None, None]
 
 

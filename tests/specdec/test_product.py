@@ -19,9 +19,12 @@ def test_every_layout_gives_the_product(large: bool, dtype: torch.dtype) -> None
         x = torch.randn(rows, 24, generator=generator, dtype=dtype)
         base = torch.randn(rows, 40, generator=generator, dtype=dtype)
         expected = x.double() @ weight.double()
+        found, sums = torch.empty(rows, 40, dtype=dtype), base.clone()
+        made.into(x, found)
+        made.add_to(sums, x)
         # Sums of 24 products of unit size: float32 is off by 24 · 2^-24 or so.
-        assert torch.allclose(made.of(x).double(), expected, atol=1e-5)
-        assert torch.allclose(made.added(base, x).double(), base.double() + expected, atol=1e-5)
+        assert torch.allclose(found.double(), expected, atol=1e-5)
+        assert torch.allclose(sums.double(), base.double() + expected, atol=1e-5)
 
 
 def test_where_there_is_no_onednn_the_product_does_without(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,4 +33,6 @@ def test_where_there_is_no_onednn_the_product_does_without(monkeypatch: pytest.M
 
     monkeypatch.setattr(product, "_by_onednn", missing)
     weight, x = torch.randn(5, 7), torch.randn(3, 5)
-    assert torch.allclose(Product(weight, large=True).of(x), x @ weight, atol=1e-5)
+    found = torch.empty(3, 7)
+    Product(weight, large=True).into(x, found)
+    assert torch.allclose(found, x @ weight, atol=1e-5)

@@ -39,7 +39,7 @@ class TableModel:
         return KVCache(1, 1, 1, self.dtype, self.device)
 
     def hidden(self, ids: Tensor, span: Span) -> Tensor:
-        tokens, _ = span.update(0, ids.unsqueeze(-1).expand(-1, 2).to(self.dtype))
+        tokens, _ = span.update(0, ids.view(-1, 1, 1, 1).expand(-1, 2, 1, 1).to(self.dtype))
         known = tokens.reshape(span.rows, 1, span.keys)
         distance = span.positions.view(span.rows, span.width, 1) - torch.arange(span.keys)
         mask = span.mask if span.mask is not None else torch.zeros(1, dtype=self.dtype)
