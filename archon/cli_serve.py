@@ -69,6 +69,7 @@ def _serve(settings: Settings, port: int, workers: int) -> None:
 
     from archon.proxy import logs
     from archon.proxy.app import SETTINGS, create_app, for_workers, settled
+    from archon.proxy.shared_metrics import shared_folder
 
     logs.configure(settings.log_level)
     listening = _listening(settings.host, port)
@@ -88,7 +89,8 @@ def _serve(settings: Settings, port: int, workers: int) -> None:
     )
     server = uvicorn.Server(config)
     if workers > 1:
-        Multiprocess(config, sockets=[listening]).run()
+        with shared_folder():
+            Multiprocess(config, sockets=[listening]).run()
     else:
         server.run(sockets=[listening])
 

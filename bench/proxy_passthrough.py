@@ -10,8 +10,8 @@ connections and the median latency with one; rounds are interleaved and the rati
 proxy process's own (all threads) per request, which other load on the machine disturbs least.
 
 `--peers DIR` makes virtual environments in DIR, installs LiteLLM (never 1.82.7 or 1.82.8, which were malicious) and
-optillm into them, and measures them too (`--peer NAME`: that one alone); a peer that cannot be installed is left out
-with a line that says so. Prints a table and one JSON line.
+optillm (without its plugins' requirements) into them, and measures them too (`--peer NAME`: that one alone); a peer
+that cannot be installed is left out with a line that says so. Prints a table and one JSON line.
 """
 
 from __future__ import annotations
@@ -38,7 +38,15 @@ from bench.proxy_staged import Requests
 ROOT = Path(__file__).parent.parent
 UPSTREAM, PORTS = 18100, {"ours": 18101, "minimal": 18102, "litellm": 18103, "optillm": 18104}
 CONNECTIONS = 16
-PEERS = {"litellm": "litellm[proxy]>=1.83,!=1.82.7,!=1.82.8", "optillm": "optillm"}
+PEERS: dict[str, list[list[str]]] = {
+    "litellm": [["litellm[proxy]>=1.83,!=1.82.7,!=1.82.8"]],
+    "optillm": [
+        ["--no-deps", "optillm"],
+        "flask cerebras_cloud_sdk openai z3-solver<=4.15.4.0 aiohttp numpy networkx pyyaml requests math-verify".split(),
+    ],
+}
+"""What pip is given, one call after another. Of optillm's forty requirements its proxy imports these; the others
+(torch, transformers, spacy, gradio …) belong to plugins, which it leaves out with a word when they cannot be imported."""
 BODY = json.dumps(
     {"model": "m", "max_tokens": 64, "messages": [{"role": "user", "content": "What is two plus two? " * 8}]}
 ).encode()
@@ -127,6 +135,9 @@ async def _connection(port: int, request: bytes, end: float, load: Load) -> None
         writer.write(request)
         head = await reader.readuntil(b"\r\n\r\n")
         await _body(reader, head.lower())
+        if b"\r\nconnection: close" in head.lower():  # optillm's server closes after every answer
+            writer.close()
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**20)
         load.latencies.append(time.perf_counter() - began)
         load.requests += 1
         load.failures += not head.startswith(b"HTTP/1.1 200")
@@ -229,18 +240,24 @@ def peers(root: Path, names: Sequence[str]) -> list[Arm]:
     """LiteLLM and optillm, each in an environment of its own, as far as they can be installed."""
     arms = []
     for name in names:
-        folder, requirement = root / name, PEERS[name]
-        python = folder / "bin" / "python"
-        if not python.exists():
+        folder = root / name
+        if not (folder / "bin" / "python").exists():
             subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-        done = subprocess.run(
-            [str(python), "-m", "pip", "install", "--quiet", requirement], capture_output=True, text=True
-        )
-        if done.returncode:
-            print(f"{name} is left out: {(done.stderr.strip().splitlines() or ['pip failed'])[-1]}")
+        if failed := _installed(folder / "bin" / "python", PEERS[name]):
+            print(f"{name} is left out: {failed}")
             continue
         arms.append(_peer(name, folder))
     return arms
+
+
+def _installed(python: Path, steps: Sequence[Sequence[str]]) -> str:
+    """Installs into an environment; the last line of what went wrong, "" = nothing."""
+    for step in steps:
+        pip = [str(python), "-m", "pip", "install", "--quiet", *step]
+        done = subprocess.run(pip, capture_output=True, text=True)
+        if done.returncode:
+            return (done.stderr.strip().splitlines() or ["pip failed"])[-1]
+    return ""
 
 
 def _peer(name: str, folder: Path) -> Arm:
@@ -302,6 +319,10 @@ def table(arms: Sequence[Arm]) -> dict[str, Any]:
             f"{arm.name:10} {row['requests_per_second']:8.0f} {spread:>15} {row['median_ms']:10.2f} "
             f"{row['cpu_us']:11.0f} {row['of_minimal'][0]:6.0%} ({row['of_minimal'][1]:.0%}–{row['of_minimal'][2]:.0%})"
         )
+    for peer in (arm for arm in arms if arm.name in PEERS):
+        times = [mine / theirs for mine, theirs in zip(by_name["ours"].rates, peer.rates, strict=True)]
+        rows[peer.name]["ours_is_faster"] = round(statistics.median(times), 1)
+        print(f"ours / {peer.name}: {statistics.median(times):.0f} x ({min(times):.0f}–{max(times):.0f})")
     return rows
 
 

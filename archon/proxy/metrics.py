@@ -12,6 +12,8 @@ from collections.abc import Callable, Collection
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
+from archon.proxy.shared_metrics import VARIABLE, render_all
+
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 OTHER = "other"
 
@@ -113,13 +115,7 @@ class Metrics:
 
     def render(self) -> bytes:
         """The exposition text; all workers' where PROMETHEUS_MULTIPROC_DIR is set."""
-        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-            return generate_latest(self.registry)
-        from prometheus_client.multiprocess import MultiProcessCollector
-
-        everyone = CollectorRegistry()
-        MultiProcessCollector(everyone)  # type: ignore[no-untyped-call]
-        return generate_latest(everyone)
+        return render_all() if os.environ.get(VARIABLE) else generate_latest(self.registry)
 
     def _known(self, model: str) -> str:
         return model if model in self._models() else OTHER
