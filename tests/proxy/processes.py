@@ -27,7 +27,7 @@ def process(file: Path, store: str, workers: int) -> Iterator[tuple[subprocess.P
     finally:
         if running.poll() is None:
             os.killpg(running.pid, signal.SIGKILL)
-        running.wait(30)
+        running.wait(90)
         if running.stdout:
             running.stdout.close()
 

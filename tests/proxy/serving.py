@@ -27,7 +27,7 @@ class Serving:
 
     def __init__(self, settings: Settings) -> None:
         self.app = create_app(settings)
-        config = uvicorn.Config(self.app, port=0, log_config=None, access_log=False, timeout_graceful_shutdown=5)
+        config = uvicorn.Config(self.app, port=0, log_config=None, access_log=False, timeout_graceful_shutdown=30)
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, name="proxy", daemon=True)
         self.port = 0
@@ -58,7 +58,7 @@ class Serving:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-        self._thread.join(20)
+        self._thread.join(90)  # a bound against hanging: a busy machine may take its time
         assert not self._thread.is_alive(), "the server did not stop"
 
     def stop(self) -> None:

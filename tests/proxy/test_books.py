@@ -104,7 +104,7 @@ async def test_a_stream_that_its_client_leaves_is_charged_and_nothing_stays_held
                     async with session.post(f"{server.url}/chat/completions", json=body("m", True)) as response:
                         await response.content.readline()
                         response.close()
-            until = asyncio.get_running_loop().time() + 30
+            until = asyncio.get_running_loop().time() + 90
             while counting.under_way and asyncio.get_running_loop().time() < until:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
             assert counting.left == 3
@@ -133,7 +133,7 @@ async def test_kill_9_of_a_server_under_load_loses_nothing_and_doubles_nothing(t
             async with aiohttp.request("GET", f"http://127.0.0.1:{port}/v1/models", headers=signed) as response:
                 assert response.status == 200, "the key is still known"
             again.send_signal(signal.SIGTERM)
-            again.wait(30)
+            again.wait(120)
     total = totals(store)
     with closing(sqlite3.connect(store)) as db:
         flagged = db.execute("SELECT count(*) FROM entries WHERE state = 'worst'").fetchone()[0]
@@ -163,7 +163,7 @@ async def _load(session: aiohttp.ClientSession, port: int, running: subprocess.P
                 return
 
     clients = [asyncio.create_task(client(number)) for number in range(16)]
-    async with asyncio.timeout(90):
+    async with asyncio.timeout(120):
         while own.billed < 200:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
     os.killpg(running.pid, signal.SIGKILL)

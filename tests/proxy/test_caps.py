@@ -71,7 +71,7 @@ def test_max_usd_holds(tmp_path: Path) -> None:
 def test_max_seconds_stops_and_answers(tmp_path: Path) -> None:
     path = system(tmp_path, "s", ranked_and_fused(fuser="slow"), [fake("m", SCRIPT), fake("slow", latency=60.0)])
     with Serving(Settings(files=(path,))) as server:
-        found = ask(server.port, {**ASK, "archon": {"max_seconds": 0.5}})
+        found = ask(server.port, {**ASK, "archon": {"max_seconds": 3.0}})
     assert found.json["choices"][0]["message"]["content"] == "answer 2"
     assert "deadline" in found.json["archon"]["stopped"]
 
@@ -87,10 +87,10 @@ def test_a_stream_that_is_stopped_says_so_at_its_end(tmp_path: Path) -> None:
 
 
 def test_a_stream_cut_in_its_last_stage_keeps_what_was_said(tmp_path: Path) -> None:
-    """The fuser speaks a word every 0.3 s; the bound of 1 s lies between its words."""
-    with CountingServer(lambda body: Reply("a b c d e f g h", between=0.3 if body.get("stream") else 0.0)) as up:
+    """The fuser speaks a word every 0.6 s, so for longer than 4 s; the bound of 3 s lies between its words."""
+    with CountingServer(lambda body: Reply("a b c d e f g h", between=0.6 if body.get("stream") else 0.0)) as up:
         path = system(tmp_path, "s", fused(), [upstream(up.endpoint)])
-        body = {**ASK, "stream": True, "archon": {"max_seconds": 1.0}}
+        body = {**ASK, "stream": True, "archon": {"max_seconds": 3.0}}
         with Serving(Settings(files=(path,))) as server, Stream(server.port, body) as stream:
             *events, last, done = stream.events()
     text = "".join(event["choices"][0]["delta"].get("content") or "" for event in events)

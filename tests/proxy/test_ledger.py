@@ -9,8 +9,8 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -209,10 +209,17 @@ asyncio.run(main())
 """
 
 
-def worker(tmp_path: Path, limit: int, tasks: int, rounds: int) -> subprocess.Popen[bytes]:
+@contextmanager
+def worker(tmp_path: Path, limit: int, tasks: int, rounds: int) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that makes calls; gone, with its pipe closed, when the test is done with it or fails."""
     code = [sys.executable, "-c", _WORKER, str(tmp_path / "proxy.db"), str(tmp_path / "upstream")]
     environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    return subprocess.Popen([*code, str(limit), str(tasks), str(rounds)], stdout=subprocess.PIPE, env=environ)
+    command = [*code, str(limit), str(tasks), str(rounds)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environ) as running:
+        try:
+            yield running
+        finally:
+            running.kill()
 
 
 def calls(tmp_path: Path) -> int:
@@ -224,10 +231,11 @@ def calls(tmp_path: Path) -> int:
 def test_three_processes_never_spend_more_than_the_one_budget(tmp_path: Path) -> None:
     # 1,000 micro-dollars: a call holds 10 and costs 7. The last grant needs spent + 10 ≤ 1,000, so 142 calls
     # (spent 994 > 990) are the most; 3 × 8 × 30 = 720 are asked for.
-    workers = [worker(tmp_path, 1000, 8, 30) for _ in range(3)]
-    for each in workers:
-        each.communicate(timeout=120)
-        assert each.returncode == 0
+    with ExitStack() as stack:
+        workers = [stack.enter_context(worker(tmp_path, 1000, 8, 30)) for _ in range(3)]
+        for each in workers:
+            each.communicate(timeout=120)
+        assert [each.returncode for each in workers] == [0, 0, 0]
     total = totals_of(str(tmp_path / "proxy.db"), TODAY)["key_1"]
     assert total.spent_micro_usd == 7 * calls(tmp_path) == 994
     assert (total.held_micro_usd, total.flagged_micro_usd) == (0, 0)
@@ -235,14 +243,14 @@ def test_three_processes_never_spend_more_than_the_one_budget(tmp_path: Path) ->
 
 def test_kill_9_loses_no_call_and_charges_none_twice(tmp_path: Path) -> None:
     tasks = 16
-    killed = worker(tmp_path, 0, tasks, 10**6)
-    assert killed.stdout is not None
-    killed.stdout.readline()
-    until = time.monotonic() + 60
-    while calls(tmp_path) < 300 and time.monotonic() < until:
-        time.sleep(0.01)
-    killed.send_signal(signal.SIGKILL)
-    killed.communicate(timeout=30)
+    with worker(tmp_path, 0, tasks, 10**6) as killed:
+        assert killed.stdout is not None
+        killed.stdout.readline()
+        until = time.monotonic() + 120
+        while calls(tmp_path) < 300 and killed.poll() is None and time.monotonic() < until:
+            time.sleep(0.01)
+        killed.send_signal(signal.SIGKILL)
+        killed.communicate(timeout=60)
     made = calls(tmp_path)
     assert made >= 300
 

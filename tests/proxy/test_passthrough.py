@@ -169,7 +169,7 @@ def test_a_refusal_of_the_upstream_costs_nothing(tmp_path: Path) -> None:
 def test_a_models_limit_on_calls_at_once_holds_for_both_ways(tmp_path: Path) -> None:
     import threading
 
-    with CountingServer(latency=0.05) as up:
+    with CountingServer(latency=0.3) as up:
         path = system(tmp_path, "s", fused(), [upstream(up.endpoint, limits={"in_flight": 2})])
         with Serving(Settings(files=(path,))) as server:
             bodies = [{**ASK, "model": model} for model in ("m", "m", "m", "archon/s")]

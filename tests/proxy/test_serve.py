@@ -86,7 +86,7 @@ def test_it_serves_reloads_and_drains(tmp_path: Path, path: Path) -> None:
         assert said() == "first words"
         system(tmp_path, "s", fused(), [fake("m", ["second words one two three"], token_latency=0.05)])
         process.child.send_signal(signal.SIGHUP)
-        assert until(lambda: said() == "second words one two three", 20)
+        assert until(lambda: said() == "second words one two three")
         path.write_text("architecture: {nodes: [")
         process.child.send_signal(signal.SIGHUP)
         time.sleep(0.3)
@@ -96,7 +96,7 @@ def test_it_serves_reloads_and_drains(tmp_path: Path, path: Path) -> None:
             next(blocks)
             process.child.send_signal(signal.SIGTERM)
             assert list(blocks)[-1] == "data: [DONE]"
-        assert process.child.wait(20) == -signal.SIGTERM, "it drains, then dies of the signal it got"
+        assert process.child.wait(90) == -signal.SIGTERM, "it drains, then dies of the signal it got"
 
 
 def test_a_key_closes_the_door(tmp_path: Path, path: Path) -> None:

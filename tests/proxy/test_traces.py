@@ -91,7 +91,7 @@ async def test_where_too_many_wait_the_newest_are_dropped_and_counted(
     gate = threading.Event()
 
     def slow() -> dict[str, object]:
-        gate.wait(30)
+        gate.wait(90)
         return {}
 
     for number in range(20):

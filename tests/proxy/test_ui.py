@@ -15,6 +15,7 @@ import pytest
 
 from tests.proxy.serving import Serving
 from tests.proxy.staging import FUSED, HOSTILE, QUESTION, settings, staged
+from tests.proxy.test_streaming import until
 from tests.servers import CountingServer, Reply
 
 if TYPE_CHECKING:
@@ -216,7 +217,6 @@ def test_a_request_that_is_stopped_ends_upstream_as_well(browser: Browser, tmp_p
             _shows(page, "#progress", "started")
             page.click("#stop")
             page.wait_for_selector("#stop", state="hidden")
-            page.wait_for_timeout(1500)
+            assert until(lambda: upstream.under_way == 0)
             context.close()
-        assert upstream.under_way == 0
         assert upstream.left == 4  # four drafts were under way

@@ -41,7 +41,7 @@ def ask(
     method: str = "POST",
 ) -> Answer:
     """One request, read to its end."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     given = {"content-type": "application/json", **(headers or {})}
     connection.request(method, path, data if method == "POST" else None, given)
@@ -55,7 +55,7 @@ class Stream:
     """A streamed answer, event by event; leaving it early closes the connection."""
 
     def __init__(self, port: int, body: object, path: str = "/v1/chat/completions") -> None:
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
         self._connection.request("POST", path, json.dumps(body).encode(), {"content-type": "application/json"})
         self._response = self._connection.getresponse()
         self.status = self._response.status
