@@ -38,15 +38,14 @@ from bench.proxy_staged import Requests
 ROOT = Path(__file__).parent.parent
 UPSTREAM, PORTS = 18100, {"ours": 18101, "minimal": 18102, "litellm": 18103, "optillm": 18104}
 CONNECTIONS = 16
-PEERS: dict[str, list[list[str]]] = {
-    "litellm": [["litellm[proxy]>=1.83,!=1.82.7,!=1.82.8"]],
-    "optillm": [
-        ["--no-deps", "optillm"],
-        "flask cerebras_cloud_sdk openai z3-solver<=4.15.4.0 aiohttp numpy networkx pyyaml requests math-verify".split(),
-    ],
+PEERS = {
+    "litellm": "litellm[proxy]>=1.83,!=1.82.7,!=1.82.8",
+    "optillm": "flask cerebras_cloud_sdk openai z3-solver<=4.15.4.0 aiohttp numpy networkx pyyaml requests math-verify",
 }
-"""What pip is given, one call after another. Of optillm's forty requirements its proxy imports these; the others
-(torch, transformers, spacy, gradio …) belong to plugins, which it leaves out with a word when they cannot be imported."""
+"""What pip is given. Of optillm's forty requirements its proxy imports these; the others (torch, transformers, spacy,
+gradio …) belong to plugins, which it leaves out with a word when they cannot be imported."""
+ALONE = ("optillm",)
+"""Packages that are installed without what they require."""
 BODY = json.dumps(
     {"model": "m", "max_tokens": 64, "messages": [{"role": "user", "content": "What is two plus two? " * 8}]}
 ).encode()
@@ -243,7 +242,8 @@ def peers(root: Path, names: Sequence[str]) -> list[Arm]:
         folder = root / name
         if not (folder / "bin" / "python").exists():
             subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-        if failed := _installed(folder / "bin" / "python", PEERS[name]):
+        steps = [["--no-deps", name], PEERS[name].split()] if name in ALONE else [PEERS[name].split()]
+        if failed := _installed(folder / "bin" / "python", steps):
             print(f"{name} is left out: {failed}")
             continue
         arms.append(_peer(name, folder))
