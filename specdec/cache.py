@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,8 +27,8 @@ class Span:
     positions: int64 [n·width], from 0. keys: how many slots the pass reads. mask: 0 or -inf, [n or 1, 1, width, keys]
     or [width, keys]; None if all is seen. into: a layer's places to write to; for one row those of its tokens, [width,
     2, kv_heads, head_dim], for several all of them, [rows, slots, 2, …], of which at = (row, slot) of each token are
-    meant. seen: a layer's keys and values, [2, n, kv_heads, keys, head_dim]; of all rows, where only those in `take`
-    are meant.
+    meant. known: all layers' keys, and all layers' values, each [n, kv_heads, keys, head_dim]; of all rows, where only
+    those in `take` are meant. scratch: where a model keeps what it needs in every pass of n rows of this width.
     """
 
     rows: int
@@ -36,7 +37,8 @@ class Span:
     keys: int
     mask: Tensor | None
     into: Sequence[Tensor]
-    seen: Sequence[Tensor]
+    known: tuple[Sequence[Tensor], Sequence[Tensor]]
+    scratch: dict[tuple[int, int], Any]
     at: tuple[Tensor, Tensor] | None = None
     take: Tensor | None = None
 
@@ -47,9 +49,9 @@ class Span:
             self.into[layer].copy_(new)
         else:
             self.into[layer][self.at] = new
-        seen = self.seen[layer]
-        keys, values = (seen if self.take is None else seen[:, self.take]).unbind(0)
-        return keys, values
+        keys, values = self.known[0][layer], self.known[1][layer]
+        # Indexing with a tensor copies what it reads, a slice does not.
+        return (keys, values) if self.take is None else (keys[self.take], values[self.take])
 
 
 class KVCache:
@@ -63,6 +65,8 @@ class KVCache:
         self._store = torch.empty(layers, 2, 0, kv_heads, 0, head_dim, dtype=dtype, device=device)
         self._line = torch.arange(0, device=device)
         self._corner = self._store.new_empty(0)
+        self._places: dict[int, tuple[Tensor, Tensor]] = {}
+        self._scratch: dict[tuple[int, int], Any] = {}
 
     def add_row(self) -> int:
         """A new, empty row after the others; its index."""
@@ -100,9 +104,12 @@ class KVCache:
     def _one(self, row: int, start: int, width: int) -> Span:
         """The places of one row follow each other, so that views do for all."""
         end = start + width
-        into = self._store[:, :, row, :, start:end].permute(0, 3, 1, 2, 4).unbind(0)
+        if row not in self._places:
+            self._places[row] = (self._store[:, :, row].permute(0, 3, 1, 2, 4), self._known(slice(row, row + 1)))
+        write, read = self._places[row]
         mask = None if width == 1 else self._causal(start, width)
-        return Span(1, width, self._line[start:end], end, mask, into, self._seen(slice(row, row + 1), end))
+        into = write.narrow(1, start, width).unbind(0)
+        return Span(1, width, self._line[start:end], end, mask, into, _by_layer(read, end), self._scratch)
 
     def _some(self, rows: Sequence[int], starts: list[int], width: int, keys: int) -> Span:
         count, device = len(rows), self._store.device
@@ -112,13 +119,15 @@ class KVCache:
         into = self._store.permute(0, 2, 4, 1, 3, 5).unbind(0)
         of, slots = torch.tensor(rows, device=device), slots.flatten()
         at = (of if width == 1 else of.repeat_interleave(width), slots)
-        # Indexing with a tensor copies what it reads, a slice does not.
-        if rows[-1] == rows[0] + count - 1:
-            return Span(count, width, slots, keys, mask, into, self._seen(slice(rows[0], rows[0] + count), keys), at)
-        return Span(count, width, slots, keys, mask, into, self._seen(slice(None), keys), at, of)
+        close = rows[-1] == rows[0] + count - 1
+        read = self._known(slice(rows[0], rows[0] + count) if close else slice(None))
+        return Span(
+            count, width, slots, keys, mask, into, _by_layer(read, keys), self._scratch, at, None if close else of
+        )  # fmt: skip
 
-    def _seen(self, rows: slice, keys: int) -> Sequence[Tensor]:
-        return self._store[:, :, rows, :, :keys].unbind(0)
+    def _known(self, rows: slice) -> Tensor:
+        """[2, layers, rows, kv_heads, slots, head_dim]."""
+        return self._store[:, :, rows].transpose(0, 1)
 
     def _causal(self, start: int, width: int) -> Tensor:
         """The mask of one row's tokens, [width, start + width]."""
@@ -145,3 +154,9 @@ class KVCache:
         grown = self._store.new_zeros(layers, 2, rows, heads, slots, dim)
         grown[:, :, :have_rows, :, :have_slots] = self._store
         self._store = grown
+        self._places.clear()
+
+
+def _by_layer(known: Tensor, keys: int) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+    of_keys, of_values = known.narrow(4, 0, keys).unbind(0)
+    return of_keys.unbind(0), of_values.unbind(0)

@@ -21,6 +21,8 @@ from specdec.cache import KVCache, Span
 from specdec.product import SMALL, Product
 
 _STATIC_ROPE = ("default", "linear", "llama3")
+_KEPT = 64
+"""Tokens of a pass up to which the room it takes is kept for the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +117,20 @@ class LeanLlama:
         block.down.add_to(x, F.silu(room.gate, inplace=True).mul_(room.up))
 
     def _room(self, span: Span) -> Room:
-        """Made for one pass, used by its layers in turn."""
-        rotated, count = self._heads + self._kv_heads, span.rows * span.width
+        """Used by the layers in turn, and by later passes of one shape where it is small."""
+        shape = (span.rows, span.width)
+        found: Room = span.scratch.get(shape) or self._new_room(*shape)
+        if span.rows * span.width <= _KEPT:
+            span.scratch[shape] = found
+        return found
+
+    def _new_room(self, rows: int, width: int) -> Room:
+        rotated, count = self._heads + self._kv_heads, rows * width
         qkv = self._embedding.new_empty(count, (rotated + self._kv_heads) * self._dim)
         inner = self._embedding.new_empty(count, 2 * self._inner)
         pairs = qkv.view(count, -1, self._dim // 2, 2)[:, :rotated]
         queries, fresh = qkv.split([self._heads * self._dim, 2 * self._kv_heads * self._dim], dim=-1)
-        heads = queries.view(span.rows, span.width, self._heads, self._dim).transpose(1, 2)
+        heads = queries.view(rows, width, self._heads, self._dim).transpose(1, 2)
         fresh = fresh.view(count, 2, self._kv_heads, self._dim)
         return Room(qkv, torch.view_as_complex(pairs), heads, fresh, inner, *inner.split(self._inner, dim=-1))
 
@@ -137,7 +146,8 @@ class LeanLlama:
             angles = torch.outer(positions, self._frequencies)
             turns = torch.complex(angles.cos().to(self.dtype), angles.sin().to(self.dtype))
             self._rotations = turns.unsqueeze(1)
-        return self._rotations[span.positions]
+        one = span.at is None
+        return self._rotations[span.keys - span.width : span.keys] if one else self._rotations[span.positions]
 
     def _prepare(self, tensors: Mapping[str, Tensor], prefix: str) -> Block:
         def weight(name: str) -> Tensor:
