@@ -17,7 +17,7 @@ from specdec.models import LanguageModel, feed
 from specdec.prefill import prefill
 from specdec.propose import Proposer, seen
 from specdec.rows import Draft, Row
-from specdec.sampling import Warper, require_finite
+from specdec.sampling import Warper, draw_lines, require_finite
 from specdec.signals import Predictor
 from specdec.verify import Verdict, verify, verify_greedy
 
@@ -63,7 +63,7 @@ class Batch:
         hidden = feed(self._target, self._cache, range(len(rows)), feeds)
         logits = raw = self._target.logits(hidden)
         counts = [len(some) for some in feeds]
-        of = torch.tensor([i for i, count in enumerate(counts) for _ in range(count)], device=logits.device)
+        of = self._owners(counts)
         if self._warper.seen_matters:
             histories = [
                 row.tokens + d.tokens[:n] for row, d in zip(rows, drafts, strict=True) for n in range(len(d.tokens) + 1)
@@ -75,15 +75,25 @@ class Batch:
         self._note_logprobs(drafts, verdicts, raw, counts)
         return verdicts
 
-    def _judge(self, drafts: list[Draft], logits: Tensor, best: Tensor, counts: list[int], of: Tensor) -> list[Verdict]:
+    def _owners(self, counts: list[int]) -> Tensor | None:
+        """Which row each line of logits belongs to; None where line i is row i's, or all are one row's."""
+        if len(counts) == 1 or max(counts) == 1:
+            return None
+        return torch.tensor([i for i, count in enumerate(counts) for _ in range(count)], device=self._target.device)
+
+    def _judge(
+        self, drafts: list[Draft], logits: Tensor, best: Tensor, counts: list[int], of: Tensor | None
+    ) -> list[Verdict]:
         if self._warper.greedy:
             tokens = iter(best.tolist())
             return [
                 verify_greedy(d.tokens, [next(tokens) for _ in range(n)]) for d, n in zip(drafts, counts, strict=True)
             ]
         p, ends = self._warper.probabilities(logits, of), list(accumulate(counts))
+        if max(counts) == 1:
+            return [Verdict(0, token) for token in draw_lines(p, [row.draws for row in self.rows])]
         return [
-            verify(draft.tokens, torch.stack(draft.q) if draft.q else p[:0], p[end - count : end], row.draws)
+            verify(draft.tokens, draft.q, p[end - count : end], row.draws)
             for row, draft, count, end in zip(self.rows, drafts, counts, ends, strict=True)
         ]
 

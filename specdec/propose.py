@@ -87,8 +87,8 @@ class Proposer:
         while True:
             hidden = feed(model, cache, active, feeds)
             hidden = hidden if hidden.shape[0] == 1 else hidden[-1:]
-            drawn, dist = self._draw(model.logits(hidden), active, mine)
-            trail += self._read(dist, drawn, hidden, active, mine)
+            drawn, dist, peaks = self._draw(model.logits(hidden), active, mine)
+            trail += self._read(dist, drawn, peaks, hidden, active, mine)
             tokens += drawn
             if len(tokens) >= bound or drawn[0] in row.eos or not row.policy.go_on(trail, among):
                 return
@@ -101,31 +101,48 @@ class Proposer:
             ends = torch.tensor([len(some) for some in feeds], device=hidden.device).cumsum(0) - 1
             hidden = hidden[ends]
         mine = [drafts[index] for index in active]
-        tokens, dist = self._draw(self._draft.logits(hidden), active, mine)
-        for draft, token, signal in zip(mine, tokens, self._read(dist, tokens, hidden, active, mine), strict=True):
+        tokens, dist, peaks = self._draw(self._draft.logits(hidden), active, mine)
+        signals = self._read(dist, tokens, peaks, hidden, active, mine)
+        for draft, token, signal in zip(mine, tokens, signals, strict=True):
             draft.tokens.append(token)
             draft.trail.append(signal)
 
-    def _draw(self, logits: Tensor, active: list[int], drafts: list[Draft]) -> tuple[list[int], Tensor]:
-        """The drawn tokens, and the distributions the signals are read from ([n, vocab]); stores q in the drafts."""
+    def _draw(self, logits: Tensor, active: list[int], drafts: list[Draft]) -> tuple[list[int], Tensor, list[float]]:
+        """The drawn tokens, the distributions that signals are read from ([n, vocab]), and the largest of each; stores
+        q in the drafts."""
         rows, warper = [self.rows[index] for index in active], self._warper
         of = None if len(active) == len(self.rows) else torch.tensor(active, device=logits.device)
         if warper.seen_matters:
             histories = [row.tokens + draft.tokens for row, draft in zip(rows, drafts, strict=True)]
             logits = warper.penalised(logits, of, seen(histories, logits))
-        peaks, best = logits.max(-1)
-        require_finite(peaks.tolist(), f"draft {self._draft.name}")
         if warper.greedy:
-            return best.tolist(), torch.softmax(logits, dim=-1) if self._needs else logits
+            dist = torch.softmax(logits, dim=-1) if self._needs else logits
+            largest, best = dist.max(-1)
+            peaks: list[float] = largest.tolist()
+            self._require_finite(peaks)
+            return best.tolist(), dist, peaks
         q = warper.probabilities(logits, of)
-        for draft, line in zip(drafts, q, strict=True):
+        dist = warper.confidence(logits, q, of)
+        peaks = dist.amax(-1).tolist()
+        self._require_finite(peaks)
+        for draft, line in zip(drafts, q.unbind(), strict=True):
             draft.q.append(line)
-        return draw_lines(q, [row.draws for row in rows]), warper.confidence(logits, q, of)
+        return draw_lines(q, [row.draws for row in rows]), dist, peaks
+
+    def _require_finite(self, peaks: list[float]) -> None:
+        # Of logits or of probabilities: a NaN or an infinite logit makes its line's probabilities NaN.
+        require_finite(peaks, f"draft {self._draft.name}")
 
     def _read(
-        self, dist: Tensor, tokens: list[int], hidden: Tensor, active: list[int], drafts: list[Draft]
+        self,
+        dist: Tensor,
+        tokens: list[int],
+        peaks: list[float],
+        hidden: Tensor,
+        active: list[int],
+        drafts: list[Draft],
     ) -> list[Signal]:
-        found = read_signals(self._needs, dist, tokens, self._warper.greedy)
+        found = read_signals(self._needs, dist, tokens, self._warper.greedy, peaks)
         if "head" not in self._needs or self._head is None:
             return found
         places = [len(draft.tokens) + 1 for draft in drafts]

@@ -96,8 +96,8 @@ def _invert(probs: Tensor, uniforms: list[float]) -> list[int]:
 def _invert_one(probs: Tensor, u: float) -> int:
     """The same for one line, with half the operations."""
     cdf = probs.cumsum(-1, dtype=torch.float64)
-    total = float(cdf[-1])
-    return int(torch.searchsorted(cdf, min(u * total, math.nextafter(total, 0.0)), right=True))
+    total: float = cdf[-1].item()
+    return int(torch.searchsorted(cdf, min(u * total, math.nextafter(total, 0.0)), right=True).item())
 
 
 class Warper:
@@ -134,7 +134,7 @@ class Warper:
         """The warped distribution of penalised logits, [n, vocab] → [n, vocab]; a greedy row's is one-hot at the
         largest.
 
-        of: int64 [n], which row of the group each line belongs to; None when line i is row i.
+        of: int64 [n], which row of the group each line belongs to; None when line i is row i, or all are one row's.
         """
         warped = torch.softmax(self.filtered(logits, of), dim=-1)
         if not self._some_greedy:
@@ -167,7 +167,7 @@ def _pick(column: Tensor, of: Tensor | None) -> Tensor:
 def _keep_top_k(logits: Tensor, ks: Tensor) -> Tensor:
     vocab = logits.shape[-1]
     ranks = torch.where(ks > 0, ks.clamp(max=vocab), vocab) - 1
-    kth = logits.sort(dim=-1, descending=True).values.gather(-1, ranks)
+    kth = logits.sort(dim=-1, descending=True).values.gather(-1, ranks.expand(*logits.shape[:-1], 1))
     return logits.masked_fill(logits < kth, -math.inf)
 
 

@@ -30,21 +30,34 @@ class Predictor(Protocol):
         ...
 
 
-def read_signals(needs: frozenset[Need], dist: Tensor, tokens: Sequence[int], greedy: bool = False) -> list[Signal]:
+def read_signals(
+    needs: frozenset[Need],
+    dist: Tensor,
+    tokens: Sequence[int],
+    greedy: bool = False,
+    peaks: Sequence[float] | None = None,
+) -> list[Signal]:
     """One Signal for each line of dist (float [n, vocab]); tokens: the drawn ones. `accept` is left at 1.
 
-    greedy: every token is the most likely one of its line, so that its probability need not be looked up.
+    greedy: every token is the most likely one of its line. peaks: the largest of each line, where that is known.
     """
-    ones = [1.0] * len(tokens)
-    of_token, peaks, entropies = ones, ones, [0.0] * len(tokens)
-    if "probs" in needs:
-        of_token = peaks = dist.amax(-1).tolist()
-    if "probs" in needs and not greedy:
-        at = torch.tensor(tokens, device=dist.device).unsqueeze(-1)
-        of_token = dist.gather(-1, at).squeeze(-1).tolist()
-    if "entropy" in needs:
-        entropies = torch.special.entr(dist).sum(-1).tolist()
+    if not needs:
+        return [Signal()] * len(tokens)
+    if "probs" not in needs:
+        of_token = peaks = [1.0] * len(tokens)
+    else:
+        peaks = dist.amax(-1).tolist() if peaks is None else peaks
+        of_token = peaks if greedy else _chances(dist, tokens)
+    entropies = torch.special.entr(dist).sum(-1).tolist() if "entropy" in needs else [0.0] * len(tokens)
     return [Signal(*values) for values in zip(of_token, peaks, entropies, strict=True)]
+
+
+def _chances(dist: Tensor, tokens: Sequence[int]) -> list[float]:
+    if len(tokens) == 1:
+        return [dist[0, tokens[0]].item()]
+    at = torch.tensor(tokens, device=dist.device).unsqueeze(-1)
+    found: list[float] = dist.gather(-1, at).squeeze(-1).tolist()
+    return found
 
 
 def with_head(
@@ -52,7 +65,4 @@ def with_head(
 ) -> list[Signal]:
     """The same signals with the head's prediction in `accept`."""
     chances = head.predict(hidden, found, places, temperatures)
-    return [
-        Signal(signal.token_prob, signal.max_prob, signal.entropy, chance)
-        for signal, chance in zip(found, chances, strict=True)
-    ]
+    return [Signal(*signal[:3], chance) for signal, chance in zip(found, chances, strict=True)]

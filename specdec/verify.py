@@ -25,8 +25,9 @@ class Verdict:
     token: int
 
 
-def verify(tokens: Sequence[int], q: Tensor, p: Tensor, draws: Draws) -> Verdict:
-    """Judge k drafted tokens of one row. q: float [k, vocab], p: float [k+1, vocab], both warped, rows summing to 1."""
+def verify(tokens: Sequence[int], q: Sequence[Tensor], p: Tensor, draws: Draws) -> Verdict:
+    """Judge k drafted tokens of one row. q: k lines of float [vocab], p: float [k+1, vocab]; warped, each summing
+    to 1."""
     accepted = draws.accepted(acceptance(tokens, q, p))
     rest = p[accepted] if accepted == len(tokens) else residual(p[accepted], q[accepted])
     return Verdict(accepted, draws.categorical(rest))
@@ -38,12 +39,12 @@ def verify_greedy(tokens: Sequence[int], best: Sequence[int]) -> Verdict:
     return Verdict(accepted, best[accepted])
 
 
-def acceptance(tokens: Sequence[int], q: Tensor, p: Tensor) -> list[float]:
+def acceptance(tokens: Sequence[int], q: Sequence[Tensor], p: Tensor) -> list[float]:
     """p(x_i)/q(x_i) of each drafted token, not yet cut at 1; q(x_i) > 0 because x_i was drawn from q."""
     if not tokens:
         return []
     at = torch.tensor(tokens, device=p.device).unsqueeze(-1)
-    ratios: list[float] = (p[: len(tokens)].gather(-1, at) / q.gather(-1, at)).squeeze(-1).tolist()
+    ratios: list[float] = (p[: len(tokens)].gather(-1, at) / torch.stack(list(q)).gather(-1, at)).view(-1).tolist()
     return ratios
 
 

@@ -112,7 +112,7 @@ def test_storing_the_unwarped_q_is_caught(monkeypatch: pytest.MonkeyPatch) -> No
 
     def mutant(
         self: Proposer, logits: torch.Tensor, active: list[int], drafts: list[Draft]
-    ) -> tuple[list[int], torch.Tensor]:
+    ) -> tuple[list[int], torch.Tensor, list[float]]:
         drawn = honest(self, logits, active, drafts)
         for draft, line in zip(drafts, torch.softmax(logits, dim=-1), strict=True):
             draft.q[-1] = line
