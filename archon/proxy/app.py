@@ -38,6 +38,7 @@ from archon.proxy.keys import is_postgres, open_store, sqlite_path
 from archon.proxy.ledger import open_ledger
 from archon.proxy.logs import AccessLogMiddleware
 from archon.proxy.metrics import Metrics
+from archon.proxy.passed import PassedRequests
 from archon.proxy.routes_chat import chat
 from archon.proxy.routes_completions import complete
 from archon.proxy.routes_responses import respond
@@ -121,6 +122,7 @@ def _services(settings: Settings) -> Services:
         services.open_to_all = opening(settings.host, services.keys)
         services.ledger = open_ledger(settings.store)
         services.traces = _traces(settings, services.metrics)
+        services.passed = PassedRequests(services.traces, text=settings.trace_text)
         services.answers = SharedAnswers(_beside(settings.store).with_suffix(".answers.db"))
     return services
 

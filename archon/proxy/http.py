@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from archon.proxy.architectures import Catalogue
     from archon.proxy.keys import KeyRecord
     from archon.proxy.ledger import Hold
+    from archon.proxy.passed import Passing
     from archon.proxy.services import Services
     from archon.proxy.unmetered import FreeHold
 
@@ -55,6 +56,8 @@ class Call:
     """Seconds spent waiting for upstreams."""
     spent: bool = False
     """Whether something was paid for already."""
+    passing: Passing | None = None
+    """What is known of it where it is passed through to a plain model."""
     _token_seen: bool = False
 
     @property
@@ -172,6 +175,9 @@ class Endpoint:
             call.say(error_code=told.code)
             self._services.unexpected(call, error)
             await _failed(call, told)
+        finally:
+            if call.passing is not None and self._services.passed is not None:
+                self._services.passed.note(call, call.passing)
 
 
 async def _failed(call: Call, error: ApiError) -> None:

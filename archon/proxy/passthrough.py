@@ -25,6 +25,7 @@ from archon.proxy.errors import ApiError, from_error, invalid
 from archon.proxy.feasible import check_size
 from archon.proxy.http import EVENT_STREAM, Call, Present, room
 from archon.proxy.ledger import Hold
+from archon.proxy.passed import Passing
 from archon.proxy.relay import Relay
 from archon.proxy.unmetered import FreeHold
 from archon.types import Price, Usage
@@ -41,6 +42,7 @@ async def forward(call: Call, served: Served, raw: dict[str, Any]) -> None:
     services = call.services
     check_size(raw.get("messages"), raw.get("n"), services.settings)
     price, key = call.catalogue.stack.price(model), call.key
+    call.passing = Passing(raw.get("messages"), price is not None)
     if key is not None and key.usd_per_day is not None and price is None:
         raise ApiError(403, f"model {model!r}: its price is unknown, and this key has a budget in USD")
     bounded = key is not None and not (key.usd_per_day is None and key.tokens_per_day is None)

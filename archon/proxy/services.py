@@ -18,6 +18,7 @@ from archon.proxy.inside import document
 from archon.proxy.keys import KeyStore
 from archon.proxy.ledger import Ledger
 from archon.proxy.metrics import Metrics
+from archon.proxy.passed import PassedRequests
 from archon.proxy.runs import Job, report
 from archon.proxy.settings import Settings
 from archon.proxy.telemetry import Tracing
@@ -41,6 +42,8 @@ class Services:
     keys: KeyStore | None = None
     open_to_all: bool = True
     traces: TraceStore | None = None
+    passed: PassedRequests | None = None
+    """The list of requests that were passed through; None = there is none."""
     answers: SharedAnswers | None = None
     """To requests with an Idempotency-Key, for all workers; None = each worker has its own alone."""
     sandbox: CodeSandbox | None = None
@@ -78,6 +81,8 @@ class Services:
         await self.ledger.aclose()
         if self.sandbox is not None:
             await self.sandbox.aclose()
+        if self.passed is not None:
+            self.passed.flush()
         if self.traces is not None:
             await self.traces.aclose()
         self.tracing.close()

@@ -1,7 +1,8 @@
 """What past requests did, for the page that looks inside an answer. Each belongs to the key that made it.
 
-Kept in a SQLite file for `max_age` seconds and the newest `max_count` of each key. Written by a thread, so a request
-never waits for it; when more wait than the queue holds, the newest are dropped and counted.
+Kept in a SQLite file for `max_age` seconds and the newest `max_count` of each key, those with nothing to look into
+(passed through) counted apart, so that they push out no others. Written by a thread, so a request never waits for it;
+when more wait than the queue holds, the newest are dropped and counted.
 """
 
 from __future__ import annotations
@@ -79,14 +80,26 @@ class TraceStore:
             raise ConfigError(f"traces {path}: cannot be opened ({error})") from None
 
     def save(
-        self, trace_id: str, key_id: str | None, summary: Mapping[str, Any], trace: Callable[[], Mapping[str, Any]]
+        self,
+        trace_id: str,
+        key_id: str | None,
+        summary: Mapping[str, Any],
+        trace: Callable[[], Mapping[str, Any]],
+        *,
+        at: float | None = None,
     ) -> None:
-        """Keeps one request; never waits. `trace` is called by the thread that writes."""
+        """Keeps one request; never waits.
+
+        Args:
+            trace: called by the thread that writes; {} = there is nothing to look into.
+            at: Unix time; None = now.
+        """
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="archon-traces", daemon=True)
             self._thread.start()
         try:
-            self._queue.put_nowait((trace_id, key_id or "", self._clock(), json.dumps(dict(summary)), trace))
+            when = self._clock() if at is None else at
+            self._queue.put_nowait((trace_id, key_id or "", when, json.dumps(dict(summary)), trace))
         except Full:
             self._dropped()
 
@@ -190,6 +203,7 @@ class TraceStore:
             db.execute("DELETE FROM traces WHERE at <= ?", (self._oldest(),))
             db.execute(
                 "DELETE FROM traces WHERE rowid IN (SELECT rowid FROM (SELECT rowid, row_number() OVER "
-                "(PARTITION BY key_id ORDER BY at DESC, rowid DESC) AS place FROM traces) WHERE place > ?)",
+                "(PARTITION BY key_id, trace = '{}' ORDER BY at DESC, rowid DESC) AS place FROM traces) "
+                "WHERE place > ?)",
                 (self._max_count,),
             )

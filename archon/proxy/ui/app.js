@@ -89,7 +89,7 @@ const opened = () => decodeURIComponent(new URLSearchParams(location.hash.slice(
 async function open(id) {
   const stored = await get("/ui/api/traces/" + encodeURIComponent(id));
   byId("empty").hidden = true;
-  byId("answer-card").hidden = false;
+  byId("answer-card").hidden = !stored.trace.runs;
   byId("answer").textContent = (stored.trace.runs ?? []).map((run) => run.answer?.text ?? "There is no answer.").join("\n\n");
   byId("progress").textContent = "";
   showInside(byId("inside"), stored);
@@ -142,7 +142,10 @@ function told(event) {
 
 // The trace is written just after the answer: it is looked for a few times.
 async function follow(id) {
-  if (!id) return past();
+  if (!id) {
+    setTimeout(() => guarded(past), 1500); // a plain model's request is listed a second later
+    return past();
+  }
   for (let left = 10; left; left--) {
     try {
       await open(id);

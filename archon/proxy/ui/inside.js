@@ -59,7 +59,8 @@ function summary(stored) {
     ["model", told.architecture],
     ["calls", told.calls],
     ["from cache", told.cache_hits],
-    ["tokens", tokens(stored.trace.runs ?? [])],
+    ["status", told.status],
+    ["tokens", stored.trace.runs ? tokens(stored.trace.runs) : passed(told)],
     ["paid", usd(told.cost_usd)],
     ["list cost", usd(told.list_cost_usd)],
     ["time", seconds(told.seconds)],
@@ -75,6 +76,10 @@ function tokens(runs) {
   const usages = runs.flatMap((run) => Object.values(run.usage));
   const sum = (name) => usages.reduce((all, usage) => all + usage[name], 0).toLocaleString("en");
   return `${sum("prompt_tokens")} in, ${sum("completion_tokens")} out`;
+}
+
+function passed(told) {
+  return told.prompt_tokens === null ? "" : `${told.prompt_tokens?.toLocaleString("en")} in, ${told.completion_tokens?.toLocaleString("en")} out`;
 }
 
 function plain(run) {
