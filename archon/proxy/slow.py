@@ -7,7 +7,7 @@ uvicorn.Config(app, http=timed_protocol(10.0))
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 HEADER_SECONDS = 10.0
 
@@ -54,7 +54,7 @@ def timed_protocol(seconds: float = HEADER_SECONDS) -> type[asyncio.Protocol]:
         _headers_done = False
 
         def connection_made(self, transport: Any) -> None:
-            super().connection_made(Corked(transport, self.loop))
+            super().connection_made(cast(asyncio.Transport, Corked(transport, self.loop)))
             self._due = self.loop.call_later(seconds, self._close)
 
         def data_received(self, data: bytes) -> None:
