@@ -12,6 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -127,36 +128,73 @@ class AcceptanceHead(nn.Module):
         return other.eval()
 
 
+class _Room(NamedTuple):
+    """Where a prediction is computed. x: the head's input, made of hidden and features. sums: what each layer is given
+    so far, the layers side by side; blocks: of each block, rests: of all layers after it, logits: of the last layer."""
+
+    x: Tensor
+    hidden: Tensor
+    features: Tensor
+    sums: Tensor
+    blocks: list[Tensor]
+    rests: list[Tensor]
+    logits: Tensor
+
+
 class HeadPredictor:
-    """A trained head made ready for the loop (see `specdec.signals.Predictor`): a third of the module's operations, its
-    calibration folded into the last layer. Later changes of the head do not reach it."""
+    """A trained head made ready for the loop (see `specdec.signals.Predictor`), its calibration folded into the last
+    layer. Later changes of the head do not reach it.
+
+    The head adds up x and what each block makes of the sum so far, and every later layer is linear in that sum. So what
+    x and each block add to all later layers is one product: D + 1 products and D activations in all, in room that is
+    kept. For one thread at a time.
+    """
 
     def __init__(self, head: AcceptanceHead, dtype: torch.dtype, device: torch.device) -> None:
-        def ready(tensor: Tensor) -> Tensor:
-            return tensor.detach().to(dtype=dtype, device=device).contiguous()
-
         self.needs, self._config = head.needs, head.config
         layers = [module.linear for module in head.blocks if isinstance(module, ResidualBlock)]
-        self._blocks = [(ready(layer.weight.t()), ready(layer.bias)) for layer in layers]
         # The accept logit is the difference of the two outputs, so one column is enough.
         weight, bias = head.out.weight.detach(), head.out.bias.detach()
-        self._out = ready((weight[1:] - weight[:1]).t() * head.config.scale)
-        self._bias = float(bias[1] - bias[0]) * head.config.scale + head.config.shift
+        scale, shift = head.config.scale, head.config.shift
+        columns = [*(layer.weight.detach().t() for layer in layers), (weight[1:] - weight[:1]).t() * scale]
+        offsets = [*(layer.bias.detach() for layer in layers), (bias[1:] - bias[:1]) * scale + shift]
+        later = [torch.cat(columns[i:], dim=-1) for i in range(len(columns))]
+        self._later = [part.to(dtype=dtype, device=device).contiguous() for part in later]
+        self._offsets = torch.cat(offsets).to(dtype=dtype, device=device)
+        self._rooms: dict[int, _Room] = {}
 
     def predict(
         self, hidden: Tensor, found: Sequence[Signal], places: Sequence[int], temperatures: Sequence[float]
     ) -> list[float]:
-        x = hidden
+        room = self._room(len(found))
+        room.hidden.copy_(hidden)
         if self._config.features:
             lines = [features(*known) for known in zip(found, places, temperatures, strict=True)]
-            x = torch.cat((hidden, torch.tensor(lines, dtype=hidden.dtype, device=hidden.device)), dim=-1)
-        for weight, bias in self._blocks:
-            x = x + F.silu(torch.addmm(bias, x, weight))
-        logits: list[float] = torch.mm(x, self._out).squeeze(-1).tolist()
-        chances = [sigmoid(value + self._bias) for value in logits]
+            room.features.copy_(torch.tensor(lines, dtype=hidden.dtype))
+        torch.addmm(self._offsets, room.x, self._later[0], out=room.sums)
+        for mine, rest, later in zip(room.blocks, room.rests, self._later[1:], strict=True):
+            rest.addmm_(F.silu(mine, inplace=True), later)
+        logits: list[float] = room.logits.tolist()
+        chances = [sigmoid(value) for value in logits]
         if self._config.lag:
             chances = [1.0 if place == 1 else chance for place, chance in zip(places, chances, strict=True)]
         return chances
+
+    def _room(self, count: int) -> _Room:
+        if count not in self._rooms:
+            # Not tensors of the inference mode alone: the room outlives the call, and the mode.
+            with torch.inference_mode(False):
+                self._rooms[count] = self._new_room(count)
+        return self._rooms[count]
+
+    def _new_room(self, count: int) -> _Room:
+        width, depth = self._config.inputs, len(self._later) - 1
+        x = self._offsets.new_zeros(count, width)
+        sums = self._offsets.new_zeros(count, len(self._offsets))
+        blocks = [sums[:, i * width : (i + 1) * width] for i in range(depth)]
+        rests = [sums[:, (i + 1) * width :] for i in range(depth)]
+        hidden = self._config.width
+        return _Room(x, x[:, :hidden], x[:, hidden:], sums, blocks, rests, sums[:, -1])
 
 
 def features(signal: Signal, place: int, temperature: float) -> tuple[float, ...]:
