@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -89,7 +88,8 @@ def test_it_serves_reloads_and_drains(tmp_path: Path, path: Path) -> None:
         assert until(lambda: said() == "second words one two three")
         path.write_text("architecture: {nodes: [")
         process.child.send_signal(signal.SIGHUP)
-        time.sleep(0.3)
+        assert process.child.stderr is not None
+        assert any("what was served goes on" in line for line in process.child.stderr), "the refusal is told"
         assert said() == "second words one two three"
         with Stream(process.port, {**ASK, "model": "archon/s", "stream": True}) as stream:
             blocks = stream.blocks()
