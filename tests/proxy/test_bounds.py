@@ -86,7 +86,7 @@ async def test_a_client_that_leaves_while_it_sends_is_not_answered() -> None:
         raise AssertionError("an answer to nobody")
 
     scope = {"type": "http", "method": "POST", "path": "/", "headers": []}
-    await bounded(app)(scope, receive, send)  # type: ignore[arg-type]
+    await bounded(app)(scope, receive, send)
     assert app.calls == 0
 
 
@@ -122,7 +122,7 @@ def _serve(header_seconds: float) -> tuple[uvicorn.Server, threading.Thread, int
         port=0,
         log_config=None,
         lifespan="off",
-        http=timed_protocol(header_seconds),  # type: ignore[arg-type]
+        http=timed_protocol(header_seconds),
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)

@@ -60,9 +60,9 @@ def server() -> Iterator[str]:
     if user:
         shutil.chown(folder, user)
     data = folder / "data"
-    made = [BINARIES / "initdb", "-D", data, "-A", "trust", "-U", "archon", "--no-sync", "-E", "UTF8"]
+    made: list[str | Path] = [BINARIES / "initdb", "-D", data, "-A", "trust", "-U", "archon", "--no-sync", "-E", "UTF8"]
     subprocess.run(made, check=True, capture_output=True, user=user, env=environ, cwd=folder)
-    options = ["-D", data, "-p", str(port), "-k", folder, "-h", "127.0.0.1", "-c", "fsync=off"]
+    options: list[str | Path] = ["-D", data, "-p", str(port), "-k", folder, "-h", "127.0.0.1", "-c", "fsync=off"]
     process = subprocess.Popen(
         [BINARIES / "postgres", *options], user=user, env=environ, cwd=folder, stderr=subprocess.DEVNULL
     )
