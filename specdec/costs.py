@@ -14,13 +14,18 @@ from specdec.decode import Batch
 from specdec.decoder import SpecDecoder
 from specdec.models import feed
 from specdec.params import Sampling
+from specdec.policies.base import LIMIT
 from specdec.policies.fixed import Fixed
 from specdec.policies.specdecpp import SpecDecPP
 from specdec.rows import Row
 from specdec.sampling import SeededDraws
-from specdec.threshold import Costs, Threshold, Window, derive
+from specdec.threshold import Costs, Window, best_length, derive
 
 LENGTHS = (1, 2, 4, 8)
+_RAGGED = 5
+"""Rows' lengths differ by less than this."""
+_MARGIN = 1.05
+"""Speculation has to promise at least this speed-up: a smaller one is within the error of costs so measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,26 +72,31 @@ def plan(pair: SpecDecoder, windows: Sequence[Window], batches: Sequence[int], t
     """A `specdec++` whose threshold follows from the costs measured at each batch size, and which does not draft
     where that would not pay. windows: as `specdec.calibrate.load_windows` gives them; batches: rising, the first is
     where it begins."""
-    found = [(size, derive(windows, measure(pair, batch=size, temperature=temperature).costs)) for size in batches]
-    stages = tuple((size, threshold.h, _most(threshold)) for size, threshold in found)
-    first = found[0][1]
-    return SpecDecPP(first.h, maximum=_most(first), stages=stages)
+    stages = tuple(_stage(pair, windows, size, temperature) for size in batches)
+    _, h, most = stages[0]
+    return SpecDecPP(h, maximum=most, stages=stages)
 
 
-def _most(threshold: Threshold) -> int:
-    # Within 2 % of plain decoding the gain is smaller than what a measurement can tell.
-    return SpecDecPP().maximum if threshold.rate > 1.02 else 0
+def _stage(pair: SpecDecoder, windows: Sequence[Window], size: int, temperature: float) -> tuple[int, float, int]:
+    costs = measure(pair, batch=size, temperature=temperature).costs
+    if size == 1:
+        most, threshold = LIMIT, derive(windows, costs)
+    else:
+        most, threshold = best_length(windows, costs, size)
+    return size, threshold.h, most if threshold.rate > _MARGIN else 0
 
 
 def _batch(pair: SpecDecoder, size: int, temperature: float, prompt: int, k: int) -> Batch:
-    """Rows of random tokens that no end of text stops, drafting k tokens a round."""
+    """Rows of random tokens that no end of text stops, drafting k tokens a round; their lengths differ a little, as in
+    use."""
     # h = 1 never stops: the head is evaluated, and the length is still k.
     policy = SpecDecPP(1.0, maximum=k) if pair.head and k else Fixed(k)
     generator = torch.Generator().manual_seed(k)
-    lines = torch.randint(pair.target.model.vocab, (size, prompt), generator=generator).tolist()
+    whole: list[list[int]] = torch.randint(pair.target.model.vocab, (size, prompt), generator=generator).tolist()
+    lines = [line[: max(1, prompt - i % _RAGGED)] for i, line in enumerate(whole)]
     room, sampling = pair.target.model.context, Sampling(temperature=temperature)
     rows = [
-        Row(i, line, prompt, room, sampling, policy, SeededDraws(i), eos=frozenset()) for i, line in enumerate(lines)
+        Row(i, line, len(line), room, sampling, policy, SeededDraws(i), eos=frozenset()) for i, line in enumerate(lines)
     ]
     batch = pair.batch()
     batch.add(rows)
@@ -106,12 +116,15 @@ def _clock() -> Callable[[], float]:
 
 
 def _timed_pass(pair: SpecDecoder, size: int, prompt: int, width: int) -> float:
-    """One target pass over `width` tokens of each row behind a prompt."""
+    """One target pass over `width` tokens of each row behind a prompt, which is read once and copied."""
     model = pair.target.model
     with torch.inference_mode():
         cache = model.new_cache()
         rows = [cache.add_row() for _ in range(size)]
-        feed(model, cache, rows, [[1] * prompt] * size)
+        feed(model, cache, rows[:1], [[1] * prompt])
+        for row in rows:
+            cache.copy_row(0, row)
+            cache.roll_back(row, max(1, prompt - row % _RAGGED))
         clock = _clock()
         start = clock()
         model.logits(feed(model, cache, rows, [[1] * width] * size))

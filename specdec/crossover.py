@@ -1,7 +1,8 @@
 """What speculation is worth at each batch size, and from which size on it is not: plain decoding beside `specdec++`.
 
 Drafting and verifying cost more beside many rows, where a plain step is nearly free. At each size the threshold is
-derived from costs measured at that size (`specdec.costs`), and K is 0 where the derived gain is below 2 %.
+derived from costs measured at that size (`specdec.costs`), with the most tokens a draft may have; K is 0 where the
+derived gain is below 5 %.
 """
 
 from __future__ import annotations

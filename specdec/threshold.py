@@ -5,7 +5,8 @@ chance that the first i tokens all stand. By the renewal argument the best rate 
 speed-up) is reached by drafting one more token just while S ≥ ρ·(c + c_v), that is h* = 1 − ρ·(c + c_v), where ρ is
 the rate this very rule
 attains: a fixed point (Dinkelbach). Text is not memoryless, so one multiplier on ρ·(c + c_v) is tuned on held-out
-rounds.
+rounds. Among several rows a round lasts as long as its longest draft, so that the most tokens a draft may have matters
+too (`best_length`).
 """
 
 from __future__ import annotations
@@ -15,10 +16,14 @@ from dataclasses import dataclass
 from itertools import accumulate
 from operator import mul
 
+from specdec.policies.base import LIMIT
+
 Rule = Callable[[Sequence[float], float], int]
 """(predicted chances, least survival) → how many tokens are drafted."""
 
 MULTIPLIERS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.4, 1.6, 1.8, 2.0)
+LENGTHS = (1, 2, 3, 4, 6, 8, LIMIT)
+"""Bounds on a draft's tokens that `best_length` tries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +79,16 @@ def drafted_by_seer(predicted: Sequence[float], least: float) -> int:
     return next((k for k, survival in enumerate(accumulate(predicted, mul)) if survival < least), len(predicted))
 
 
-def rate(windows: Sequence[Window], least: float, costs: Costs, drafted: Rule = drafted_by) -> float:
-    """ρ of a rule with the bound `least` on the predicted survival, over all windows."""
-    tokens = spent = 0.0
-    for window in windows:
-        count = drafted(window.predicted, least)
-        spent += costs.round(count)
-        tokens += 1.0 + _expected(window.actual[:count])
-    return tokens / spent
+def rate(windows: Sequence[Window], least: float, costs: Costs, drafted: Rule = drafted_by, batch: int = 1) -> float:
+    """ρ of a rule with the bound `least` on the predicted survival, over all windows, `batch` of them at a time.
+
+    The longest of B drafts has more than k tokens with probability 1 − P(K ≤ k)^B; the sum over k ≥ 0 is its mean.
+    """
+    counts = [drafted(window.predicted, least) for window in windows]
+    beyond = [1.0 - (sum(count <= k for count in counts) / len(counts)) ** batch for k in range(max(counts))]
+    spent = 1.0 + (costs.overhead * beyond[0] + sum(beyond) * (costs.draft + costs.verify) if beyond else 0.0)
+    pairs = zip(windows, counts, strict=True)
+    return (1.0 + sum(_expected(window.actual[:count]) for window, count in pairs) / len(windows)) / spent
 
 
 def derive(
@@ -89,21 +96,35 @@ def derive(
     costs: Costs,
     multipliers: Sequence[float] = MULTIPLIERS,
     drafted: Rule = drafted_by,
+    batch: int = 1,
 ) -> Threshold:
-    """The fixed point of each multiplier, and the best of them. `windows` must not be empty."""
-    found = [_fixed_point(windows, costs, multiplier, drafted) for multiplier in multipliers]
+    """The fixed point of each multiplier, and the best of them. `windows` must not be empty. costs: at that batch."""
+    found = [_fixed_point(windows, costs, multiplier, drafted, batch) for multiplier in multipliers]
     # Of equals the one nearest the formula.
     return max(found, key=lambda t: (round(t.rate, 6), -abs(t.multiplier - 1.0)))
 
 
-def _fixed_point(windows: Sequence[Window], costs: Costs, multiplier: float, drafted: Rule) -> Threshold:
+def best_length(
+    windows: Sequence[Window], costs: Costs, batch: int, lengths: Sequence[int] = LENGTHS
+) -> tuple[int, Threshold]:
+    """The most tokens a draft should have among `batch` rows, and the threshold derived with it."""
+    found = [(most, derive([_cut(window, most) for window in windows], costs, batch=batch)) for most in lengths]
+    # Of equals the longest.
+    return max(found, key=lambda one: (round(one[1].rate, 3), one[0]))
+
+
+def _cut(window: Window, most: int) -> Window:
+    return Window(window.predicted[:most], window.actual[:most])
+
+
+def _fixed_point(windows: Sequence[Window], costs: Costs, multiplier: float, drafted: Rule, batch: int) -> Threshold:
     best = Threshold(0.0, 0.0, multiplier)
     now = 1.0
     # Dinkelbach's iteration rises in a few steps; with sampled windows it may end in a short cycle, of which the best
     # counts.
     for _ in range(12):
         least = min(1.0, multiplier * now * (costs.draft + costs.verify))
-        now = rate(windows, least, costs, drafted)
+        now = rate(windows, least, costs, drafted, batch)
         if now < best.rate - 1e-9:
             break
         settled = now < best.rate + 1e-9

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from specdec.threshold import Costs, Window, derive, drafted_by, rate
+from specdec.threshold import Costs, Window, best_length, derive, drafted_by, rate
 
 
 def constant(beta: float, length: int = 20) -> list[Window]:
@@ -56,3 +56,22 @@ def test_verification_that_costs_as_much_as_drafting_shortens_the_round() -> Non
 def test_a_draft_as_dear_as_the_target_does_not_pay() -> None:
     assert not derive(constant(0.7), Costs(1.0, 0.1, 0.2)).pays
     assert derive(constant(0.7), Costs(0.1)).pays
+
+
+def test_a_round_of_several_rows_lasts_as_long_as_its_longest_draft() -> None:
+    # Drafts of 1 and 3 tokens, each every other time: the longer of two is 3 in 3 of 4 rounds, 2.5 in the mean.
+    windows = [Window((0.1,), (0.1,)), Window((1.0, 1.0, 0.1), (1.0, 1.0, 0.1))]
+    tokens = 1 + (0.1 + (1 + 1 + 0.1)) / 2
+    costs = Costs(draft=0.1, verify=0.1, overhead=0.5)
+    assert rate(windows, 0.5, costs) == pytest.approx(tokens / (1 + 0.5 + 2 * 0.2))
+    assert rate(windows, 0.5, costs, batch=2) == pytest.approx(tokens / (1 + 0.5 + 2.5 * 0.2))
+
+
+def test_among_many_rows_drafts_are_bounded_that_would_hold_up_the_others() -> None:
+    # One row in ten could draft twenty tokens; among 64 rows there is all but always one, for whom all would wait.
+    windows = [Window((0.8,) * 2, (0.8,) * 2)] * 9 + [Window((1.0,) * 20, (0.9,) * 20)]
+    costs = Costs(draft=0.2, verify=0.1, overhead=0.1)
+    alone, _ = best_length(windows, costs, 1)
+    many, threshold = best_length(windows, costs, 64)
+    assert many < alone
+    assert threshold.rate >= derive(windows, costs, batch=64).rate
