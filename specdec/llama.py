@@ -129,10 +129,10 @@ class LeanLlama:
         qkv = self._embedding.new_empty(count, (rotated + self._kv_heads) * self._dim)
         inner = self._embedding.new_empty(count, 2 * self._inner)
         pairs = qkv.view(count, -1, self._dim // 2, 2)[:, :rotated]
-        queries, fresh = qkv.split([self._heads * self._dim, 2 * self._kv_heads * self._dim], dim=-1)
+        queries, fresh = qkv.tensor_split([self._heads * self._dim], dim=-1)
         heads = queries.view(rows, width, self._heads, self._dim).transpose(1, 2)
         fresh = fresh.view(count, 2, self._kv_heads, self._dim)
-        return Room(qkv, torch.view_as_complex(pairs), heads, fresh, inner, *inner.split(self._inner, dim=-1))
+        return Room(qkv, torch.view_as_complex(pairs), heads, fresh, inner, *inner.chunk(2, dim=-1))
 
     def _normed(self, x: Tensor) -> Tensor:
         """x/√(Σx² + width·ε); the factor √width and the gain are in the matrix that follows."""

@@ -43,11 +43,12 @@ def read_signals(
     """
     if not needs:
         return [Signal()] * len(tokens)
-    if "probs" not in needs:
-        of_token = peaks = [1.0] * len(tokens)
-    else:
+    of_token: Sequence[float] = [1.0] * len(tokens)
+    if "probs" in needs:
         peaks = dist.amax(-1).tolist() if peaks is None else peaks
         of_token = peaks if greedy else _chances(dist, tokens)
+    else:
+        peaks = of_token
     entropies = torch.special.entr(dist).sum(-1).tolist() if "entropy" in needs else [0.0] * len(tokens)
     return [Signal(*values) for values in zip(of_token, peaks, entropies, strict=True)]
 
