@@ -24,7 +24,7 @@ from specdec.threshold import Costs, Window, best_length, derive
 LENGTHS = (1, 2, 4, 8)
 _RAGGED = 5
 """Rows' lengths differ by less than this."""
-_MARGIN = 1.05
+_MARGIN = 1.1
 """Speculation has to promise at least this speed-up: a smaller one is within the error of costs so measured."""
 
 

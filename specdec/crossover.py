@@ -2,7 +2,7 @@
 
 Drafting and verifying cost more beside many rows, where a plain step is nearly free. At each size the threshold is
 derived from costs measured at that size (`specdec.costs`), with the most tokens a draft may have; K is 0 where the
-derived gain is below 5 %.
+derived gain is below 10 %.
 """
 
 from __future__ import annotations
