@@ -22,10 +22,10 @@ from archon.zoo.train import Trainer
 if TYPE_CHECKING:
     import torch
 
-_DRAWN = 4000  # answers the teacher draws, one a prompt
+_DRAWN = 12_000  # answers the teacher draws, one a prompt
 _LONGEST_PROMPT, _LONGEST = 300, 160  # tokens of its prompt and of the answer
 _TEMPERATURES = (0.0, 0.7, 1.0)
-_FRESH = 16  # every so many steps the lessons are fresh ones
+_FRESH = 8  # every so many steps the lessons are fresh ones
 
 
 class Distiller(Trainer):

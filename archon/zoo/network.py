@@ -1,19 +1,23 @@
 """The network of a zoo model and its loss: a small Llama, trained on the answers of its lessons alone."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from archon.zoo import path
 from archon.zoo.lessons import Lesson
 from archon.zoo.recipes import Recipe
-from archon.zoo.vocabulary import CONTEXT
+from archon.zoo.vocabulary import CONTEXT, Vocabulary
 
 if TYPE_CHECKING:
     import torch
     from transformers import LlamaForCausalLM
 
 
-def new_model(made_by: Recipe) -> "LlamaForCausalLM":
-    """A Llama with fresh weights, seeded by the recipe."""
+def new_model(made_by: Recipe, vocabulary: Vocabulary | None = None) -> "LlamaForCausalLM":
+    """A Llama with fresh weights, seeded by the recipe; with those of the model it is grown from where it names one.
+
+    vocabulary: its own; needed where it is another than that of the model it is grown from.
+    """
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -33,7 +37,10 @@ def new_model(made_by: Recipe) -> "LlamaForCausalLM":
     )
     model = LlamaForCausalLM(config)
     if made_by.grown_from is not None:
-        grow(LlamaForCausalLM.from_pretrained(path(made_by.grown_from), dtype=torch.float32), model)
+        small = LlamaForCausalLM.from_pretrained(path(made_by.grown_from), dtype=torch.float32)
+        grow(small, model)
+        known = Vocabulary.load(path(made_by.grown_from))
+        embed(small, model, known.spelt(vocabulary or known))
     return model
 
 
@@ -48,13 +55,21 @@ def grow(small: "LlamaForCausalLM", deep: "LlamaForCausalLM") -> None:
     known, fresh = small.model.layers, deep.model.layers
     origin = [layer * len(known) // len(fresh) for layer in range(len(fresh))]
     with torch.no_grad():
-        deep.model.embed_tokens.load_state_dict(small.model.embed_tokens.state_dict())
         deep.model.norm.load_state_dict(small.model.norm.state_dict())
         for place, layer in enumerate(fresh):
             layer.load_state_dict(known[origin[place]].state_dict())
             if place and origin[place] == origin[place - 1]:
                 layer.self_attn.o_proj.weight.zero_()
                 layer.mlp.down_proj.weight.zero_()
+
+
+def embed(small: "LlamaForCausalLM", deep: "LlamaForCausalLM", spelt: Sequence[Sequence[int]]) -> None:
+    """Give each token of `deep` the mean embedding of the tokens of `small` that spell it."""
+    import torch
+
+    with torch.no_grad():
+        for token, pieces in enumerate(spelt):
+            deep.model.embed_tokens.weight[token] = small.model.embed_tokens.weight[list(pieces)].mean(0)
 
 
 def causal_attention(

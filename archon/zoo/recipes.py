@@ -56,6 +56,11 @@ _THIRD = Part(600, 1.5e-3, 600, vary=True, cited=True, emphasis=3.0, shares=_JUD
 _CODE: Weights = (
     ("code solve", 82.0), ("code write_tests", 6.0), ("code fuse", 12.0),
 )  # fmt: skip
+# As much of each family as their experts have, so that neither is lost for the other.
+_BOTH: Weights = (
+    ("solve", 24.0), ("fuse", 5.0), ("rank", 6.0), ("verify", 3.0), ("critique", 3.0), ("compare", 4.0),
+    ("verdict", 3.0), ("judge_tests", 2.0), ("code solve", 42.0), ("code fuse", 8.0),
+)  # fmt: skip
 # Mostly judging; of code it learns to write down the tests that a question holds.
 _COMMANDING: Weights = (
     ("solve", 26.0), ("fuse", 11.0), ("rank", 16.0), ("verify", 3.0), ("critique", 11.0), ("compare", 12.0),
@@ -81,12 +86,15 @@ class Recipe:
     seed: int
     parts: tuple[Part, ...] = (_FIRST, _SECOND)
     vocabulary: int = 512
-    """Entries of its vocabulary; more than the shared one's 512 = one of its own, learnt from code."""
+    """Entries of its vocabulary."""
+    texts: tuple[str, ...] = ("ledger",)
+    """The families whose lessons the vocabulary is learnt from."""
     hidden: int = 128
     layers: int = 4
     heads: int = 4
     grown_from: str | None = None
-    """The shipped model whose weights it starts from, layers repeated so that the function is the same at first."""
+    """The shipped model whose weights it starts from, layers repeated so that the function is the same at first.
+    A token that is new to it starts as the mean of the tokens it was spelt with."""
     teacher: str | None = None
     """The shipped model whose next tokens it learns to foresee, in place of right answers: a draft's recipe."""
     kinds: Weights = _EVEN
@@ -144,11 +152,18 @@ _ALL = (
     ),
     Recipe("till", seed=12, kinds=_more(_EVEN, shop=3.0, rate=2.0)),
     Recipe("clerk", seed=13, parts=(_FIRST, _SECOND, _THIRD)),
-    Recipe("scribe", seed=14, vocabulary=768, parts=(Part(1100, 4e-3, 300, vary=True, shares=_CODE),)),
+    Recipe(
+        "scribe", seed=14, vocabulary=768, texts=("minicode",),
+        parts=(Part(1100, 4e-3, 300, vary=True, shares=_CODE),),
+    ),
+    Recipe(
+        "steward", seed=15, layers=6, vocabulary=1024, texts=("ledger", "minicode"), grown_from="clerk",
+        parts=(replace(_THIRD, steps=1500, peak=3e-3, emphasis=2.0, shares=_BOTH),),
+    ),
     Recipe("captain", seed=21, layers=8, grown_from="clerk", parts=(_DRILL, _COMMAND)),
     Recipe(
-        "captain-draft", seed=22, hidden=64, layers=2, heads=2, teacher="captain", step_tokens=2048,
-        parts=(replace(_COMMAND, steps=2800, peak=6e-3, emphasis=1.0, shares=_FORESEEN),),
+        "captain-draft", seed=22, hidden=96, layers=2, heads=3, teacher="captain", step_tokens=2048,
+        parts=(replace(_COMMAND, steps=8000, peak=5e-3, emphasis=1.0, shares=_FORESEEN),),
     ),
 )  # fmt: skip
 RECIPES: Mapping[str, Recipe] = MappingProxyType({recipe.name: recipe for recipe in _ALL})

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from archon.zoo.lessons import Lesson, micro_batches, step_lessons
 from archon.zoo.network import batch_loss, causal_attention, lesson_weight, new_model
 from archon.zoo.recipes import Recipe, recipe
-from archon.zoo.vocabulary import SIZE, Vocabulary, build, save
+from archon.zoo.vocabulary import Vocabulary, build, save
 
 if TYPE_CHECKING:
     import torch
@@ -34,16 +34,16 @@ class Trainer:
         self.recipe, self.folder, self.step, self.seconds = made_by, folder, 0, 0.0
         self.measured: int | None = None
         folder.mkdir(parents=True, exist_ok=True)
-        self.model = new_model(made_by)
+        tokenizer_file = folder / "tokenizer.json"
+        if not tokenizer_file.exists():
+            save(build(size=made_by.vocabulary, texts=made_by.texts), folder)
+        self.vocabulary = Vocabulary.load(folder)
+        self.model = new_model(made_by, self.vocabulary)
         AttentionInterface.register("causal_float32", causal_attention)
         self.model.set_attn_implementation("causal_float32")
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=made_by.parts[0].peak, betas=(0.9, 0.95), weight_decay=0.05
         )
-        tokenizer_file = folder / "tokenizer.json"
-        if not tokenizer_file.exists():
-            save(build(size=made_by.vocabulary, code=made_by.vocabulary > SIZE), folder)
-        self.vocabulary = Vocabulary.load(folder)
 
     @property
     def checkpoint(self) -> Path:

@@ -2,9 +2,11 @@
 
 import json
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from archon.zoo.encoding import ANSWER, EOS, PAD, ROLES, SPECIAL_TOKENS, role_token
@@ -42,10 +44,10 @@ CHAT_TEMPLATE = (
 )
 
 
-def build(seed: int = 0, lessons: int = 20_000, *, size: int = SIZE, code: bool = False) -> "Tokenizer":
+def build(seed: int = 0, lessons: int = 20_000, *, size: int = SIZE, texts: Sequence[str] = ("ledger",)) -> "Tokenizer":
     """Learn a vocabulary of `size` entries from generated lessons; the same arguments give the same vocabulary.
 
-    `code` = from lessons of `minicode`, for models that write nothing else; the others share the one of `ledger`.
+    `texts`: the families that the lessons are of. Models of one family fare best with a vocabulary of its own.
     """
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
@@ -60,7 +62,7 @@ def build(seed: int = 0, lessons: int = 20_000, *, size: int = SIZE, code: bool 
         show_progress=False,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
     )
-    tokenizer.train_from_iterator((_code_texts if code else _texts)(seed, lessons), trainer)
+    tokenizer.train_from_iterator(chain.from_iterable(_TEXTS[family](seed, lessons) for family in texts), trainer)
     return tokenizer
 
 
@@ -76,6 +78,11 @@ def _code_texts(seed: int, lessons: int) -> Iterator[str]:
     for _ in range(lessons // 4):
         task = draw_task(rng)
         yield from (task.question, task.solution)
+
+
+_TEXTS: Mapping[str, Callable[[int, int], Iterator[str]]] = MappingProxyType(
+    {"ledger": _texts, "minicode": _code_texts}
+)
 
 
 class Vocabulary:
@@ -105,6 +112,12 @@ class Vocabulary:
     def _special(self) -> dict[str, int]:
         found = ((token, self.tokenizer.token_to_id(token)) for token in SPECIAL_TOKENS)
         return {token: known for token, known in found if known is not None}
+
+    def spelt(self, other: "Vocabulary") -> list[list[int]]:
+        """Each token of `other`, in order, in the tokens of this vocabulary: one where both have it."""
+        own = self.tokenizer.get_vocab()
+        theirs = sorted(other.tokenizer.get_vocab().items(), key=lambda named: named[1])
+        return [[own[name]] if name in own else self.plain(other.decode([token])) for name, token in theirs]
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of generated tokens, special ones left out."""

@@ -31,7 +31,7 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(params=["captain", "scribe", "clerk"])
+@pytest.fixture(params=["captain", "scribe", "clerk", "steward"])
 def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, str]]:
     """Address of a vLLM server of one model, and the model's name."""
     with socket.socket() as probe:
