@@ -42,12 +42,13 @@ def labels_of(examples: Examples, settings: Training) -> Tensor:
 
 
 def calibrate(head: AcceptanceHead, dev: Examples, settings: Training) -> tuple[AcceptanceHead, Quality]:
-    """The head with its logit fitted to the dev labels (w_rej made it pessimistic), and how good it is there."""
+    """The head with its logit fitted to the dev labels (w_rej made it pessimistic), and how good it is there; tokens
+    that the draft is sure of it is not asked about."""
     labels = labels_of(dev, settings)
     with torch.inference_mode():
         raw = head(inputs(head.config, dev))
     scale, shift = fit_calibration(raw, labels)
-    tuned = head.tuned(scale=scale, shift=shift)
+    tuned = _spared(head.tuned(scale=scale, shift=shift), dev, labels, settings.sure)
     with torch.inference_mode():
         after = tuned.calibrated(inputs(head.config, dev))
     quality = Quality(
@@ -59,6 +60,14 @@ def calibrate(head: AcceptanceHead, dev: Examples, settings: Training) -> tuple[
         examples=len(dev),
     )
     return tuned, quality
+
+
+def _spared(head: AcceptanceHead, dev: Examples, labels: Tensor, sure: float) -> AcceptanceHead:
+    """The head that takes tokens of q(x) ≥ sure for accepted as often as those of the dev split were."""
+    spared = head.with_sure(sure, 1.0)
+    with torch.inference_mode():
+        found = labels[spared.surely(inputs(head.config, dev))]
+    return head.with_sure(sure, float(found.mean())) if len(found) else head
 
 
 def make_windows(head: AcceptanceHead, examples: Examples) -> list[Window]:

@@ -35,6 +35,8 @@ class HeadConfig:
     from it.
     low, high: temperatures trained for. scale, shift: calibration, logit ↦ scale·logit + shift. threshold: the
     derived h, by the costs of the machine it was trained on. multiplier: the factor on ρ·(c + c_v) tuned with it.
+    sure, sure_accept: a token of at least this q(x) is not looked at; such tokens stood this often on the dev split.
+    Most tokens are such ones, and a prediction costs as much as a third of a small draft's step. 2 = all are looked at.
     """
 
     width: int
@@ -48,6 +50,8 @@ class HeadConfig:
     shift: float = 0.0
     threshold: float | None = None
     multiplier: float = 1.0
+    sure: float = 2.0
+    sure_accept: float = 1.0
 
     @property
     def inputs(self) -> int:
@@ -112,11 +116,22 @@ class AcceptanceHead(nn.Module):
 
     def calibrated(self, x: Tensor) -> Tensor:
         """P(accept), [n, inputs] → [n]."""
-        return torch.sigmoid(self.config.scale * self(x) + self.config.shift)
+        found = torch.sigmoid(self.config.scale * self(x) + self.config.shift)
+        return torch.where(self.surely(x), self.config.sure_accept, found)
+
+    def surely(self, x: Tensor) -> Tensor:
+        """Which lines of x are not looked at, bool [n]."""
+        if not self.config.features or self.config.sure > 1:
+            return torch.zeros(len(x), dtype=torch.bool, device=x.device)
+        return x[:, self.config.width] >= logit(self.config.sure) / 5
 
     def tuned(self, *, scale: float, shift: float) -> AcceptanceHead:
         """The same weights with another calibration."""
         return self._with(replace(self.config, scale=scale, shift=shift))
+
+    def with_sure(self, sure: float, accept: float) -> AcceptanceHead:
+        """The same weights, not asked about tokens of at least this q(x), which stand with chance `accept`."""
+        return self._with(replace(self.config, sure=sure, sure_accept=accept))
 
     def with_threshold(self, threshold: float, multiplier: float = 1.0) -> AcceptanceHead:
         """The same weights with another derived h, and the multiplier it was derived with."""
@@ -152,6 +167,7 @@ class HeadPredictor:
 
     def __init__(self, head: AcceptanceHead, dtype: torch.dtype, device: torch.device) -> None:
         self.needs, self._config = head.needs, head.config
+        self.sure = head.config.sure if head.config.features else 2.0
         layers = [module.linear for module in head.blocks if isinstance(module, ResidualBlock)]
         # The accept logit is the difference of the two outputs, so one column is enough.
         weight, bias = head.out.weight.detach(), head.out.bias.detach()
@@ -166,6 +182,9 @@ class HeadPredictor:
     def predict(
         self, hidden: Tensor, found: Sequence[Signal], places: Sequence[int], temperatures: Sequence[float]
     ) -> list[float]:
+        sure = [signal.token_prob >= self.sure for signal in found]
+        if all(sure):
+            return [self._config.sure_accept] * len(found)
         room = self._room(len(found))
         room.hidden.copy_(hidden)
         if self._config.features:
@@ -175,7 +194,8 @@ class HeadPredictor:
         for mine, rest, later in zip(room.blocks, room.rests, self._later[1:], strict=True):
             rest.addmm_(F.silu(mine, inplace=True), later)
         logits: list[float] = room.logits.tolist()
-        chances = [sigmoid(value) for value in logits]
+        known = self._config.sure_accept
+        chances = [known if plain else sigmoid(value) for value, plain in zip(logits, sure, strict=True)]
         if self._config.lag:
             chances = [1.0 if place == 1 else chance for place, chance in zip(places, chances, strict=True)]
         return chances

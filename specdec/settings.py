@@ -16,7 +16,7 @@ class Training:
 
     label: "token" = min(1, p/q) of the drawn token (the paper's), "overlap" = Σ min(p, q). temperatures: served ones;
     texts take turns. tokens: the most per text. dev: share of the prompts kept for calibration and threshold. rate:
-    of AdamW.
+    of AdamW. sure: the head is not asked about drawn tokens of at least this probability; above 1 about all of them.
     """
 
     epochs: int = 3
@@ -32,6 +32,7 @@ class Training:
     rate: float = 2e-3
     batch: int = 256
     seed: int = 0
+    sure: float = 0.99
 
     def __post_init__(self) -> None:
         rules = (
@@ -39,7 +40,7 @@ class Training:
             (0 <= self.mix < 1 and 0 < self.dev < 1, "mix in [0, 1) and dev in (0, 1)"),
             (bool(self.temperatures) and min(self.temperatures) >= 0, "at least one temperature, none below 0"),
             (self.label in ("token", "overlap"), "label token or overlap"),
-            (self.depth >= 0 and self.w_rej > 0, "depth ≥ 0 and w_rej > 0"),
+            (self.depth >= 0 and self.w_rej > 0 and self.sure > 0, "depth ≥ 0, w_rej > 0 and sure > 0"),
         )
         for holds, rule in rules:
             if not holds:

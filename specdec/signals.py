@@ -19,6 +19,11 @@ class Predictor(Protocol):
         """The signals its features are made of."""
         ...
 
+    @property
+    def sure(self) -> float:
+        """From this q(x) on a token's other signals are not looked at; above 1: never."""
+        ...
+
     def predict(
         self, hidden: Tensor, found: Sequence[Signal], places: Sequence[int], temperatures: Sequence[float]
     ) -> list[float]:
@@ -36,10 +41,12 @@ def read_signals(
     tokens: Sequence[int],
     greedy: bool = False,
     peaks: Sequence[float] | None = None,
+    sure: float = 2.0,
 ) -> list[Signal]:
     """One Signal for each line of dist (float [n, vocab]); tokens: the drawn ones. `accept` is left at 1.
 
-    greedy: every token is the most likely one of its line. peaks: the largest of each line, where that is known.
+    greedy: every token is the most likely one of its line. peaks: the largest of each line, where that is known. sure:
+    where all tokens are as likely as that, entropies are left at 0, for nobody asks.
     """
     if not needs:
         return [Signal()] * len(tokens)
@@ -49,7 +56,8 @@ def read_signals(
         of_token = peaks if greedy else _chances(dist, tokens)
     else:
         peaks = of_token
-    entropies = torch.special.entr(dist).sum(-1).tolist() if "entropy" in needs else [0.0] * len(tokens)
+    asked = "entropy" in needs and min(of_token) < sure
+    entropies = torch.special.entr(dist).sum(-1).tolist() if asked else [0.0] * len(tokens)
     return [Signal(*values) for values in zip(of_token, peaks, entropies, strict=True)]
 
 

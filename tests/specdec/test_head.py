@@ -36,7 +36,16 @@ def ready(head: AcceptanceHead) -> HeadPredictor:
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("config", [HeadConfig(4, 3, scale=0.6, shift=-0.4), HeadConfig(4, 0), HeadConfig(4, 2, False)])
+@pytest.mark.parametrize(
+    "config",
+    [
+        HeadConfig(4, 3, scale=0.6, shift=-0.4),
+        HeadConfig(4, 0),
+        HeadConfig(4, 2, False),
+        HeadConfig(4, 1, sure=0.9, sure_accept=0.97),
+        HeadConfig(4, 1, sure=0.1, sure_accept=0.97),
+    ],
+)
 def test_the_fast_form_predicts_what_the_module_does(config: HeadConfig) -> None:
     head, hidden = lively(config), torch.randn(3, 4, generator=torch.Generator().manual_seed(5))
     signals = [Signal(0.9, 0.95, 0.1), Signal(0.2, 0.5, 1.4), Signal(1.0, 1.0, 0.0)]
@@ -45,6 +54,16 @@ def test_the_fast_form_predicts_what_the_module_does(config: HeadConfig) -> None
     assert ready(head).predict(hidden, signals, [1, 2, 3], [0.7] * 3) == pytest.approx(
         head.calibrated(x).tolist(), abs=1e-6
     )
+
+
+def test_a_token_the_draft_is_sure_of_stands_as_often_as_on_the_dev_split() -> None:
+    head = lively(HeadConfig(4, 1)).with_sure(0.9, 0.97)
+    signals = [Signal(0.9, 0.9, 0.4), Signal(0.8, 0.8, 0.4)]
+    first, second = ready(head).predict(torch.ones(2, 4), signals, [1, 1], [0.0, 0.0])
+    alone = ready(head).predict(torch.ones(1, 4), signals[1:], [1], [0.0])
+    # What a token is told does not depend on the company it is asked in.
+    assert (first, [second]) == (0.97, alone)
+    assert second != 0.97
 
 
 def test_a_head_is_residual_blocks_then_a_linear_layer() -> None:

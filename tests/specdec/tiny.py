@@ -55,6 +55,7 @@ class StubHead:
     """A made-up acceptance head: reads the hidden state and the drawn token, and says something between 0 and 1."""
 
     needs: frozenset[Need] = frozenset({"probs"})
+    sure: float = 2.0
 
     def predict(
         self, hidden: Tensor, found: Sequence[Signal], places: Sequence[int], temperatures: Sequence[float]
