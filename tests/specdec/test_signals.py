@@ -7,13 +7,16 @@ import math
 import pytest
 import torch
 
+from specdec.policies.base import Need
 from specdec.signals import read_signals
 
+BOTH: frozenset[Need] = frozenset({"probs", "entropy"})
+ENTROPY: frozenset[Need] = frozenset({"entropy"})
 DIST = torch.tensor([[0.7, 0.2, 0.1], [0.98, 0.01, 0.01]])
 
 
 def test_signals_are_those_of_the_drawn_token() -> None:
-    first, second = read_signals(frozenset({"probs", "entropy"}), DIST, [1, 0])
+    first, second = read_signals(BOTH, DIST, [1, 0])
     assert (first.token_prob, first.max_prob) == pytest.approx((0.2, 0.7))
     # −Σ q ln q of (0.7, 0.2, 0.1).
     assert first.entropy == pytest.approx(-sum(q * math.log(q) for q in (0.7, 0.2, 0.1)))
@@ -21,13 +24,12 @@ def test_signals_are_those_of_the_drawn_token() -> None:
 
 
 def test_entropies_are_spared_only_where_every_token_is_sure() -> None:
-    needs = frozenset({"probs", "entropy"})
-    assert [signal.entropy for signal in read_signals(needs, DIST[1:], [0], sure=0.95)] == [0.0]
-    assert all(signal.entropy > 0 for signal in read_signals(needs, DIST, [0, 0], sure=0.95))
-    assert all(signal.entropy > 0 for signal in read_signals(needs, DIST[1:], [0]))
+    assert [signal.entropy for signal in read_signals(BOTH, DIST[1:], [0], sure=0.95)] == [0.0]
+    assert all(signal.entropy > 0 for signal in read_signals(BOTH, DIST, [0, 0], sure=0.95))
+    assert all(signal.entropy > 0 for signal in read_signals(BOTH, DIST[1:], [0]))
 
 
 def test_what_is_not_needed_keeps_its_default() -> None:
     assert read_signals(frozenset(), DIST, [1, 0]) == [read_signals(frozenset(), DIST[:1], [1])[0]] * 2
-    (signal,) = read_signals(frozenset({"entropy"}), DIST[:1], [1])
+    (signal,) = read_signals(ENTROPY, DIST[:1], [1])
     assert (signal.token_prob, signal.max_prob) == (1.0, 1.0)
