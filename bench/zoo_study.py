@@ -5,7 +5,7 @@
 Two questions, on both task families, everything through the engine's own layers:
 
 1. Quality against the number of samples of one expert: vote, verifier, ranker, fuser, unit tests. The captain judges,
-   and fuses words; of code, which it has not learnt, the expert fuses, and the tests are the examples in the question.
+   the generalist fuses; of code, which the captain has not learnt, the tests are the examples in the question.
 2. Self-MoA against mixed MoA (Li et al. 2025, arXiv 2502.00674): six proposals of one to three models, fused, for 65
    mixes (PARTS); then the paper's regression t = αq + βd + γ over the mixes: t the accuracy of the
    fusion, q the mean accuracy of the proposals, d their diversity (the Vendi score under "same answer or not": the
@@ -50,10 +50,10 @@ from bench.regression import Fit, least_squares, standardised
 
 FAMILIES: Mapping[str, str] = {"ledger": "zoo/clerk", "minicode": "zoo/scribe"}
 """Task families and the expert whose samples the first question is about."""
-MODELS = ("zoo/abacus", "zoo/captain", "zoo/clerk", "zoo/scribe", "zoo/till")
+MODELS = ("zoo/captain", "zoo/clerk", "zoo/scribe", "zoo/steward", "zoo/till")
 JUDGE = "zoo/captain"
-FUSERS: Mapping[str, str] = {"ledger": JUDGE, "minicode": "zoo/scribe"}
-"""Who fuses: the judge has not learnt to write code."""
+FUSER = "zoo/steward"
+"""The one model that has learnt to fuse answers of both families."""
 TESTERS: Mapping[str, Part] = {
     "ledger": UnitTestGenerator(JUDGE, cap=3),
     "minicode": ExampleTests(),
@@ -104,7 +104,7 @@ def techniques(family: str, samples: int) -> Iterator[tuple[str, Architecture]]:
     tests = TESTERS[family] >> UnitTestEvaluator(JUDGE, first_k=samples)
     yield "verifier", (drafts >> Verifier(JUDGE) >> Vote()).architecture()
     yield "ranker", (drafts >> Ranker(JUDGE, keep=1)).architecture()
-    yield "fuser", (drafts >> Fuser(FUSERS[family], temperature=0.0)).architecture()
+    yield "fuser", (drafts >> Fuser(FUSER, temperature=0.0)).architecture()
     yield "unit tests", (drafts >> tests >> Vote()).architecture()
 
 
@@ -209,7 +209,7 @@ async def by_mix(study: Study, family: str) -> list[dict[str, Any]]:
             [one for model, count in mix.counts for one in made[model][place][:count]]
             for place in range(len(study.questions(family)))
         ]
-        fused = await study.accuracy(family, (mix.proposers() >> Fuser(FUSERS[family], temperature=0.0)).architecture())
+        fused = await study.accuracy(family, (mix.proposers() >> Fuser(FUSER, temperature=0.0)).architecture())
         rows.append(
             {
                 "mix": mix.name,

@@ -27,12 +27,12 @@ def write(
         f"Made by `python bench/zoo_study.py --questions {questions} --docs docs` over {questions} held-out questions "
         "of each family. Brackets hold 95 % intervals: Wilson's for a share, paired for a difference.",
         "## Quality against the number of samples",
-        "Samples of one expert (`clerk` for word problems, `scribe` for code) at T = 0.7. `captain` judges and fuses "
-        "words; code, which it has not learnt, `scribe` fuses; its tests are the question's examples.",
+        "Samples of one expert (`clerk` for word problems, `scribe` for code) at T = 0.7. `captain` judges, "
+        "`steward` fuses; the tests of code are the question's examples. Code `captain` has not learnt to judge.",
         "![accuracy by number of samples](zoo-study-samples.png)",
         *(_samples_table(family, found) for family, found in samples.items()),
         "## Self-MoA against mixed MoA",
-        "Six proposals of one to three models, fused by `captain` (words) or `scribe` (code). A mix is chosen on the "
+        "Six proposals of one to three models, fused by `steward`, which knows both families. A mix is chosen on the "
         "first half of the questions and judged on the second, so that choosing the best of many does not flatter it.",
         "![accuracy of the fusion by quality and diversity of the proposals](zoo-study-mixes.png)",
         *(_mixes_text(family, rows, regressions[family]) for family, rows in mixed.items()),
