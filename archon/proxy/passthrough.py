@@ -15,12 +15,13 @@ from typing import Any
 import aiohttp
 
 from archon.amounts import micro_usd
-from archon.clients.bounds import IMAGE_TOKENS, MESSAGE_TOKENS, TEMPLATE_TOKENS, TOOL_TOKENS
+from archon.clients.defaults import TOKEN_BOUNDS
 from archon.clients.openai import OpenAIClient
 from archon.clients.stack import FORCED_MAX_TOKENS
 from archon.clients.wire import read_usage
 from archon.errors import ClientError
 from archon.proxy.architectures import Served
+from archon.proxy.ceiling import check_counts, worst_case
 from archon.proxy.errors import ApiError, from_error, invalid
 from archon.proxy.feasible import check_size
 from archon.proxy.http import EVENT_STREAM, Call, Present, room
@@ -30,7 +31,6 @@ from archon.proxy.relay import Relay
 from archon.proxy.unmetered import FreeHold
 from archon.types import Price, Usage
 
-_LIMITS = ("max_completion_tokens", "max_tokens")
 _UNREPORTED = Usage(calls=1, cost_usd=None)
 
 
@@ -41,17 +41,19 @@ async def forward(call: Call, served: Served, raw: dict[str, Any]) -> None:
     assert model is not None
     services = call.services
     check_size(raw.get("messages"), raw.get("n"), services.settings)
+    check_counts(raw, services.settings.max_n)
     price, key = call.catalogue.stack.price(model), call.key
     call.passing = Passing(raw.get("messages"), price is not None)
     if key is not None and key.usd_per_day is not None and price is None:
         raise ApiError(403, f"model {model!r}: its price is unknown, and this key has a budget in USD")
     bounded = key is not None and not (key.usd_per_day is None and key.tokens_per_day is None)
+    prompt, answer = worst_case(call.body, raw, client, bounded)
+    relay = Relay(asks_usage(raw)) if raw.get("stream") else None
     body = prepared(call.body, raw, client, bounded)
-    prompt, answer = worst_case(call.body, raw, client)
     micro = micro_usd(price.cost(prompt, answer)) if price else 0
     hold = await services.ledger.reserve(key.id if key else None, key, micro, prompt + answer, call.id)
     try:
-        await _sent(call, client, body, raw, _Bill(hold, price, model))
+        await _sent(call, client, body, relay, _Bill(hold, price, model))
     except ClientError as error:
         if error.billed is False:
             hold.release()
@@ -71,7 +73,7 @@ def prepared(body: bytes, raw: dict[str, Any], client: OpenAIClient, bounded: bo
     changes: dict[str, Any] = {name: value for name, value in options.body.items() if name not in raw}
     if raw["model"] != spec.upstream:
         changes["model"] = spec.upstream
-    limit = _LIMITS[0] if raw.get(_LIMITS[0]) else _LIMITS[1] if raw.get(_LIMITS[1]) else None
+    limit = next((name for name in reversed(TOKEN_BOUNDS) if raw.get(name)), None)
     if limit is None and (spec.max_tokens or bounded):
         changes[options.max_tokens_field] = spec.max_tokens or FORCED_MAX_TOKENS
     if raw.get("stream") and options.include_usage and not asks_usage(raw):
@@ -91,18 +93,6 @@ def asks_usage(raw: Mapping[str, Any]) -> bool:
     if not isinstance(options, dict):
         raise invalid("stream_options: it must be an object", "stream_options")
     return bool(options.get("include_usage"))
-
-
-def worst_case(body: bytes, raw: Mapping[str, Any], client: OpenAIClient) -> tuple[int, int]:
-    """Most prompt and answer tokens: no tokenizer makes more tokens of a text than it has bytes."""
-    messages = raw.get("messages")
-    count = len(messages) if isinstance(messages, list) else 0
-    images = body.count(b'"image_url"') * IMAGE_TOKENS
-    prompt = len(body) + TEMPLATE_TOKENS + MESSAGE_TOKENS * count + images + (TOOL_TOKENS if raw.get("tools") else 0)
-    named = [raw[name] for name in _LIMITS if isinstance(raw.get(name), int)]
-    answer = max([*named, 0]) or client.spec.max_tokens or FORCED_MAX_TOKENS
-    copies = raw.get("n")
-    return prompt, answer * (copies if isinstance(copies, int) and copies > 1 else 1)
 
 
 class _Bill:
@@ -136,7 +126,7 @@ class _Bill:
         return b"unknown" if cost is None else f"{cost:.6f}".encode()
 
 
-async def _sent(call: Call, client: OpenAIClient, body: bytes, raw: Mapping[str, Any], bill: _Bill) -> None:
+async def _sent(call: Call, client: OpenAIClient, body: bytes, relay: Relay | None, bill: _Bill) -> None:
     services = call.services
     limiter = call.catalogue.stack.limiter(bill.model)
     seconds = min(client.spec.timeout, services.settings.deadline)
@@ -146,8 +136,8 @@ async def _sent(call: Call, client: OpenAIClient, body: bytes, raw: Mapping[str,
             async with client.forward(body) as response:
                 if response.status != 200:
                     raise await _refused(client, response, bill)
-                if raw.get("stream") and response.content_type == "text/event-stream":
-                    await _streamed(call, client, response, bill, sent, Relay(asks_usage(raw)))
+                if relay is not None and response.content_type == "text/event-stream":
+                    await _streamed(call, client, response, bill, sent, relay)
                 else:
                     await _whole(call, client, response, bill, sent)
 

@@ -11,7 +11,6 @@ import pytest
 
 from archon.proxy.keys import open_store
 from archon.proxy.ledger import Total
-from archon.proxy.passthrough import worst_case
 from archon.proxy.settings import Settings
 from tests.proxy.serving import Json, Serving, fused, system, upstream
 from tests.proxy.test_streaming import until
@@ -186,18 +185,6 @@ def test_a_stream_of_an_upstream_that_tells_no_usage_keeps_the_worst_case(tmp_pa
     with CountingServer(lambda body: Reply("a b", usage=None)) as up, Keyed(tmp_path, up.endpoint) as keyed:
         assert keyed.ask(stream=True, max_tokens=20).status == 200
         assert until(lambda: keyed.spent().flagged_micro_usd > 0)
-
-
-def test_the_bound_of_a_request_counts_every_answer_it_asks_for(tmp_path: Path) -> None:
-    from archon.clients.openai import OpenAIClient
-    from archon.models import ModelSpec
-
-    client = OpenAIClient(ModelSpec(id="m", endpoint="http://127.0.0.1:9/v1"))
-    body = json.dumps(ASK).encode()
-    prompt, answer = worst_case(body, {**ASK, "max_tokens": 10, "n": 3}, client)
-    assert answer == 30
-    assert prompt >= len(body)
-    assert worst_case(body, ASK, client)[1] == 4096
 
 
 def test_a_plain_stream_has_its_usage_where_asked_for(tmp_path: Path) -> None:
