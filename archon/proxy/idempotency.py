@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from archon.proxy.asgi import App, Event, Receive, Scope, Send, header, refuse
+from archon.proxy.told import failed
 
 TTL = 600.0
 MAX_BYTES = 64 * 1024 * 1024
@@ -29,9 +29,6 @@ MAX_ANSWER = 8 * 1024 * 1024
 MAX_NAME = 255
 
 Name = tuple[str, str, str]
-
-_FAILED = re.compile(rb'^(?:data: \{"error":|event: (?:error|response\.failed)\b)', re.MULTILINE)
-"""An event that ends a stream with an error."""
 
 
 @dataclass(eq=False)
@@ -76,7 +73,7 @@ def whole(events: Sequence[Event]) -> bool:
     if not events or events[0]["type"] != "http.response.start":
         return False
     done = int(events[0]["status"]) < 400 and not events[-1].get("more_body", False)
-    return done and not any(_FAILED.search(event.get("body", b"")) for event in events[1:])
+    return done and not failed(b"".join(event.get("body", b"") for event in events[1:]))
 
 
 class Idempotency:

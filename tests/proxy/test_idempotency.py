@@ -180,3 +180,47 @@ async def test_every_request_keeps_its_own_id() -> None:
     slow.gate.set()
     ids = {answer.headers["x-request-id"] for answer in await asyncio.gather(*asked)}
     assert len(ids) == 3
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        b'data: {"error": {"message": "no"}}\n\n',
+        b'data:{"error":{"message":"no"}}\n\n',
+        b'data: {"id": "c-1", "choices": [], "error": {"message": "no"}}\r\n\r\n',
+        b'event: error\ndata: {"type": "error"}\n\n',
+        b'event:response.failed\ndata: {"type": "response.failed"}\n\n',
+    ],
+)
+@pytest.mark.parametrize("cut", [0, 9])
+async def test_a_stream_that_told_an_error_is_not_kept(event: bytes, cut: int) -> None:
+    whole = b'data: {"choices": []}\n\n' + event + b"data: [DONE]\n\n"
+    stream = Stream(whole, 20 + cut)
+    app = Idempotency().wrap(stream)
+    await post(app)
+    await post(app)
+    assert stream.calls == 2
+
+
+async def test_a_stream_that_speaks_of_errors_is_kept() -> None:
+    said = b'data: {"error": null, "choices": [{"delta": {"content": "\\ndata: {\\"error\\": 1}"}}]}\n\n'
+    stream = Stream(said, 20)
+    app = Idempotency().wrap(stream)
+    await post(app)
+    await post(app)
+    assert stream.calls == 1
+
+
+class Stream:
+    """Answers with these bytes in two pieces; counts its calls."""
+
+    def __init__(self, body: bytes, cut: int) -> None:
+        self.body, self.cut = body, cut
+        self.calls = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.calls += 1
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": self.body[: self.cut], "more_body": True})
+        await send({"type": "http.response.body", "body": self.body[self.cut :]})

@@ -68,3 +68,72 @@ def test_a_stream_without_its_end_is_not_done() -> None:
     relay = Relay(show_usage=True)
     assert passed(relay, [WORDS[0], WORDS[1][:-1]]) == WORDS[0] + WORDS[1][:-1]
     assert not relay.done
+
+
+def event(**body: object) -> bytes:
+    return b"data: " + json.dumps(body).encode() + b"\n\n"
+
+
+def end(index: int = 0, reason: str | None = "stop", **more: object) -> bytes:
+    return event(choices=[{"index": index, "delta": {}, "finish_reason": reason}], **more)
+
+
+@pytest.mark.parametrize("said", ["see [DONE] ok", "\ndata: [DONE]\n\n", '"finish_reason": "stop"', '{"error": "x"}'])
+def test_words_of_an_answer_end_no_stream(said: str) -> None:
+    relay = Relay(show_usage=True)
+    words = event(choices=[{"index": 0, "delta": {"content": said}, "finish_reason": None}])
+    assert passed(relay, [words]) == words
+    assert (relay.done, relay.failed, relay.bill) == (False, False, None)
+
+
+@pytest.mark.parametrize("mark", [b"data: [DONE]\n\n", b"data:[DONE]\n\n", b"data: [DONE]", b"data: [DONE]\r\n\r\n"])
+def test_the_end_is_seen_however_it_is_written(mark: bytes) -> None:
+    relay = Relay(show_usage=True)
+    passed(relay, [WORDS[0], mark])
+    assert relay.done
+
+
+def test_a_stream_whose_answers_all_have_their_finish_reason_is_done() -> None:
+    relay = Relay(show_usage=False, copies=2)
+    passed(relay, [WORDS[0], end(0)])
+    assert not relay.done
+    passed(relay, [end(0), end(1, None)])
+    assert not relay.done
+    passed(relay, [end(1, "length")])
+    assert relay.done
+
+
+def test_usage_is_a_bill_only_when_it_is_the_last() -> None:
+    relay = Relay(show_usage=True)
+    passed(relay, [end(0, None, usage={"prompt_tokens": 3, "completion_tokens": 1})])  # some count as they go
+    assert relay.bill is None
+    passed(relay, [end(0, "stop")])
+    assert relay.bill is None
+    passed(relay, [DONE])
+    assert relay.bill == {"prompt_tokens": 3, "completion_tokens": 1}
+    beside = Relay(show_usage=True)
+    passed(beside, [end(0, "stop", usage=USAGE)])
+    assert beside.bill == USAGE
+    lone = Relay(show_usage=True)
+    passed(lone, [LAST])
+    assert lone.bill == USAGE
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'data: {"error": {"message": "no"}}\n\n',
+        b'data:{"error":{"message":"no"}}\n\n',
+        b'data: { "id": "c-1", "choices": [], "error" : "no" }\r\n\r\n',
+    ],
+)
+def test_an_error_that_the_upstream_tells_is_seen_and_passed_on(raw: bytes) -> None:
+    relay = Relay(show_usage=False)
+    assert passed(relay, [WORDS[0] + raw]) == WORDS[0] + raw
+    assert relay.failed
+
+
+def test_an_error_of_null_is_none() -> None:
+    relay = Relay(show_usage=False)
+    passed(relay, [event(error=None, choices=[])])
+    assert not relay.failed
