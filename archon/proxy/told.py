@@ -25,7 +25,8 @@ def ended(events: bytes) -> bool:
 def failed(events: bytes) -> bool:
     """Whether one of them tells an error in place of an answer."""
     if b'"error"' in events and _ERROR.search(events):
-        return any((body_of(line) or {}).get("error") for line in events.splitlines() if line.startswith(b"data:"))
+        bodies = (body_of(line) or {} for line in events.splitlines() if line.startswith(b"data:"))
+        return any(body.get("error") not in (None, False, "") for body in bodies)
     return b"event:" in events and _NAMED.search(events) is not None
 
 
