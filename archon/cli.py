@@ -195,7 +195,7 @@ def list_models(models: ModelsFile = None) -> None:
         )
         for spec in specs
     ]  # fmt: skip
-    columns = ("id", "client", "where", "USD per M tokens (in / out)", "context", "drafts, stop policy", "key from")
+    columns = ("id", "client", "where", "USD per M (in / out)", "context", "draft, policy", "key from")
     _console(stderr=False).print(table("Models", columns, rows))
 
 
@@ -263,7 +263,10 @@ def _default(field: Any) -> str:
 
 
 def _price(spec: Any) -> str:
-    return f"{spec.price.prompt:g} / {spec.price.completion:g}" if spec.price else "unknown"
+    if spec.price is None:
+        return "unknown"
+    both = (f"{spec.price.prompt:.4g}", f"{spec.price.completion:.4g}")
+    return " / ".join(dict.fromkeys(both))
 
 
 def _set_up_wrongly(error: ArchonError) -> bool:

@@ -13,12 +13,15 @@ from archon.types import Usage
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
-    """A table of plain texts."""
+    """A table of plain texts. The first column names the row and is not broken; columns with nothing in them are left
+    out."""
+    cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    told = [index for index in range(len(columns)) if not cells or any(row[index] for row in cells)]
     made = Table(title=title, title_justify="left", header_style="bold")
-    for column in columns:
-        made.add_column(column, overflow="fold")
-    for row in rows:
-        made.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
+    for index in told:
+        made.add_column(columns[index], overflow="fold", no_wrap=index == 0)
+    for row in cells:
+        made.add_row(*(Text(row[index]) for index in told))
     return made
 
 
