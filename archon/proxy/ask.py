@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from archon.context import RunOptions
+from archon.proxy.bounds import deeper_than
 from archon.proxy.errors import ApiError, invalid
 from archon.proxy.fields import Field
+from archon.proxy.json_schema import Form, read_form
+from archon.proxy.json_schema_check import MOST_STEPS, TooMuchError, failure
+from archon.proxy.json_values import loads
 from archon.proxy.schema import ArchonOptions, ChatBody, ResponseFormat
 from archon.types import Message, Sampling
 
-_API_ONLY = ("reasoning_effort", "verbosity", "parallel_tool_calls")
+MOST_TEXT = 1_000_000
+"""Characters of an answer that is held against the form asked for."""
+MOST_DEPTH = 64
+"""Objects and lists within one another in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +32,8 @@ class Ask:
     tools: tuple[dict[str, Any], ...] = ()
     tool_choice: Any = None
     response_format: dict[str, Any] | None = None
+    form: Form | None = None
+    """The schema of `response_format`, where it has one."""
     n: int = 1
     seed: int | None = None
     stream: bool = False
@@ -69,6 +77,7 @@ def from_chat(body: ChatBody) -> Ask:
         tools,
         choice(body.tool_choice, tools),
         wanted_format(body.response_format),
+        wanted_form(body.response_format),
         body.n or 1,
         body.seed,
         bool(body.stream),
@@ -97,73 +106,73 @@ def choice(tool_choice: Any, tools: Sequence[Mapping[str, Any]]) -> Any:
         if tool_choice != "required":
             raise invalid("tool_choice: it must be none, auto, required or a named function", "tool_choice")
         return tool_choice
-    name = (tool_choice.get("function") or {}).get("name") if tool_choice.get("type") == "function" else None
-    if tool_choice.get("type") == "function" and name not in [tool["function"]["name"] for tool in tools]:
-        raise invalid(f"tool_choice: there is no function {name!r} among the tools", "tool_choice")
+    if tool_choice.get("type") == "function" and (name := _named(tool_choice)) not in _names(tools):
+        raise invalid(f"tool_choice: there is no function {str(name)[:80]!r} among the tools", "tool_choice")
     return tool_choice
 
 
+def _named(tool_choice: Mapping[str, Any]) -> object:
+    function = tool_choice.get("function")
+    return function.get("name") if isinstance(function, Mapping) else None
+
+
+def _names(tools: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [tool["function"]["name"] for tool in tools]
+
+
 def wanted_format(given: ResponseFormat | None) -> dict[str, Any] | None:
-    """`response_format`, None for plain text. Raises ApiError where its schema is no schema."""
+    """`response_format`, None for plain text."""
     if given is None or given.type == "text":
         return None
-    if given.type == "json_schema":
-        if given.json_schema is None:
-            raise invalid("response_format.json_schema: it is required", "response_format")
-        check_schema(given.json_schema.schema_)
     return given.model_dump(exclude_unset=True, by_alias=True)
 
 
-def check_schema(schema: Mapping[str, Any]) -> None:
-    """Raises ApiError where a JSON schema is none."""
-    from jsonschema import Draft202012Validator
-    from jsonschema.exceptions import SchemaError
-
-    try:
-        Draft202012Validator.check_schema(schema)
-    except SchemaError as error:
-        raise invalid(f"response_format: the schema is not valid: {error.message[:200]}", "response_format") from None
+def wanted_form(given: ResponseFormat | None) -> Form | None:
+    """Its schema. Raises ApiError where that is none, or one that answers cannot be checked against."""
+    if given is None or given.type != "json_schema":
+        return None
+    if given.json_schema is None:
+        raise invalid("response_format.json_schema: it is required", "response_format")
+    return read_form(given.json_schema.schema_)
 
 
-def check_answer(message: Message, finish_reason: str, wanted: Mapping[str, Any] | None) -> None:
-    """Raises ApiError where an answer breaks the form that was asked for.
+def check_answer(message: Message, finish_reason: str, ask: Ask) -> None:
+    """Raises ApiError where an answer breaks the form that was asked for. Takes a second or two at most.
 
     A tool call, a refusal and an answer that was cut off (`length`) are what they say they are, and are not checked.
     """
-    if wanted is None or message.tool_calls or message.extra.get("refusal") or finish_reason == "length":
+    cut = finish_reason == "length"
+    if ask.response_format is None or message.tool_calls or message.extra.get("refusal") or cut:
         return
-    try:
-        value = json.loads(message.text)
-    except (ValueError, RecursionError):
-        raise _broken("it is not JSON") from None
-    if wanted["type"] == "json_object":
+    value = _value(message.text)
+    if ask.form is None:
         if not isinstance(value, dict):
             raise _broken("it is JSON, but no object")
-        return
-    if (broken := schema_error(value, wanted["json_schema"].get("schema") or {})) is not None:
+    elif (broken := schema_error(value, ask.form)) is not None:
         raise _broken(broken)
 
 
-def schema_error(value: object, schema: Mapping[str, Any]) -> str | None:
-    """What of a value breaks a schema; None = nothing.
-
-    References outside the schema are not followed, and patterns are not tried: a regular expression of a stranger's can
-    take for ever.
-    """
-    from jsonschema import Draft202012Validator
-    from jsonschema.exceptions import best_match
-    from jsonschema.validators import extend
-    from referencing import Registry
-
-    checker = extend(Draft202012Validator, {"pattern": None, "patternProperties": None})
+def _value(text: str) -> Any:
+    if len(text) > MOST_TEXT or deeper_than(text.encode("utf-8", "replace"), MOST_DEPTH):
+        raise _broken(f"it is longer than {MOST_TEXT:,} characters, or nested deeper than {MOST_DEPTH} levels")
     try:
-        found = best_match(checker(schema, registry=Registry()).iter_errors(value))
+        return loads(text)
+    except (ValueError, RecursionError):
+        raise _broken("it is not JSON") from None
+
+
+def schema_error(value: object, form: Form) -> str | None:
+    """What of a value breaks a schema; None = nothing."""
+    try:
+        found = failure(form, value)
     except RecursionError:
         return "it is nested too deeply for the schema"
+    except TooMuchError:
+        return f"to check it against the schema takes more than {MOST_STEPS:,} steps"
     if found is None:
         return None
-    path = ".".join(str(step) for step in found.absolute_path) or "the answer"
-    return f"{path} breaks {found.validator!r} of the schema"
+    path = ".".join(str(step) for step in found[0])[:200] or "the answer"
+    return f"{path} breaks {found[1]!r} of the schema"
 
 
 def _broken(what: str) -> ApiError:

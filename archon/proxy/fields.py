@@ -48,7 +48,7 @@ CHAT: Mapping[str, Field] = MappingProxyType(
         "reasoning_effort": Field("answer", "refused where a model that writes the answer is not behind an API"),
         "verbosity": Field("answer", "refused where a model that writes the answer is not behind an API"),
         "response_format": Field(
-            "answer", "and checked on the final answer: one that breaks it is an error, not an answer"
+            "answer", "and checked on the final answer: one that breaks it is an error, not an answer (see below)"
         ),
         "logprobs": Field("answer", "refused unless the last node writes the answer and its model gives them"),
         "top_logprobs": Field("answer", "needs `logprobs`"),
@@ -172,6 +172,25 @@ cannot be honoured, before any call is made: nothing is ignored silently.
 """
 
 _TAIL = """\
+## Schemas
+
+A schema of `response_format` (or of `text.format`) is read as JSON Schema 2020-12, and the final answer is checked
+against it. A schema that could not be checked in bounded time, or of which a part would be ignored, is refused with
+400 before any call:
+
+- `pattern` and `patternProperties`: a regular expression of a stranger's can take exponential time;
+- a `$ref` that leads to no subschema within the schema (`#`, `#/$defs/…`), an `$id` below the top, `$dynamicRef`,
+  `$recursiveRef`;
+- references by which a subschema leads back to itself on the same value, or by which more than 10,000 subschemas (32
+  within one another) apply to one value; a schema of more than 10,000 subschemas or 1,000,000 characters. Trees are
+  taken: a `$ref` may lead back from a property or an item;
+- `unevaluatedProperties`, `unevaluatedItems`, and `dependencies` and `additionalItems` of older drafts.
+
+`format` is an annotation, as the standard has it, and is not checked. An answer longer than 1,000,000 characters,
+nested deeper than 64 levels, or that takes more than 200,000 steps to check, counts as one that breaks the schema
+(502, `response_format_not_met`). NaN, the infinities and numbers beyond 1e308 are no JSON here. For a plain model
+that is passed through, schemas go on as they are, and nothing is checked.
+
 ## Tool calls inside an architecture
 
 | step | what happens to an answer that calls tools |

@@ -93,7 +93,7 @@ async def perform(call: Call, job: Job, sink: Sink | None = None, watch: Watch |
             tasks = [group.create_task(_one(index, call, job, clients, budget, sink, watch)) for index in range(ask.n)]
         job.results = [task.result() for task in tasks]
         call.waited = max(result.waited for result in job.results)
-        job.results = [_checked(result, ask) for result in job.results]
+        job.results = await _all_checked(job.results, ask)
     except BaseExceptionGroup as failures:
         _account(call, job, _first(failures))
         raise _first(failures) from None
@@ -160,14 +160,19 @@ def _deadline(call: Call, ask: Ask) -> float:
     return min(ask.archon.max_seconds or call.services.settings.deadline, call.services.settings.deadline)
 
 
+async def _all_checked(results: list[Result], ask: Ask) -> list[Result]:
+    """The results, each led by a candidate that has the form asked for; other requests go on meanwhile."""
+    if ask.response_format is None:
+        return results
+    return [await asyncio.to_thread(_checked, result, ask) for result in results]
+
+
 def _checked(result: Result, ask: Ask) -> Result:
     """The result with its best candidate that has the form asked for. Raises the first candidate's ApiError."""
-    if ask.response_format is None:
-        return result
     first: ArchonError | None = None
     for index, candidate in enumerate(result.candidates):
         try:
-            check_answer(candidate.message, candidate.finish_reason, ask.response_format)
+            check_answer(candidate.message, candidate.finish_reason, ask)
         except ArchonError as error:
             first = first or error
             continue

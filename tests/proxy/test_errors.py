@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from archon.errors import ClientError, ConfigError, RunError
-from archon.proxy.errors import from_error
+from archon.proxy.ask import MOST_TEXT, Ask, check_answer
+from archon.proxy.errors import ApiError, from_error
 from archon.proxy.settings import Settings
+from archon.types import Message
 from tests.proxy.serving import Json, Serving, fused, system, upstream, voted
 from tests.proxy.wire import ask
 from tests.servers import Body, CountingServer, Reply
@@ -116,6 +118,24 @@ def test_an_answer_that_breaks_the_form_asked_for_is_an_error(tmp_path: Path) ->
     assert (broken.status, broken.error["code"]) == (502, "response_format_not_met")
     assert broken.headers["x-should-retry"] == "false"
     assert plain_json.status == 200
+
+
+@pytest.mark.parametrize("answer", ["[" * 65 + "]" * 65, '{"a": NaN}'])
+def test_an_answer_that_cannot_be_held_against_the_form_is_an_error(tmp_path: Path, answer: str) -> None:
+    form = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"additionalProperties": {"type": "null"}}}}
+    with CountingServer(lambda body: answer if body.get("response_format") else "draft") as up:
+        path = system(tmp_path, "s", fused(), [upstream(up.endpoint)])
+        with Serving(Settings(files=(path,))) as server:
+            broken = ask(server.port, {**ASK, "response_format": form})
+    assert (broken.status, broken.error["code"]) == (502, "response_format_not_met")
+
+
+def test_an_answer_too_long_to_be_checked_is_an_error() -> None:
+    asked = Ask((), response_format={"type": "json_object"})
+    whole = Message("assistant", '{"a": "' + "x" * MOST_TEXT + '"}')
+    with pytest.raises(ApiError, match="longer than"):
+        check_answer(whole, "stop", asked)
+    check_answer(whole, "length", asked)
 
 
 def test_a_candidate_that_has_the_form_is_taken_in_the_place_of_one_that_has_not(tmp_path: Path) -> None:

@@ -262,6 +262,30 @@ def test_a_seed_repeats_a_run_and_without_one_every_run_has_its_own(tmp_path: Pa
     assert first["archon"]["seed"] == 7
 
 
+UNCHECKABLE: list[dict[str, Any]] = [
+    {"pattern": "a"},
+    {"patternProperties": {"^(a+)+$": {}}},
+    {"properties": {"x": {"$ref": "#/nope"}}},
+    {"$ref": "http://127.0.0.1:1/x"},
+    {"$dynamicRef": "#a"},
+    {
+        "$ref": "#/$defs/a0",
+        "$defs": {**{f"a{i}": {"allOf": [{"$ref": f"#/$defs/a{i + 1}"}] * 2} for i in range(30)}, "a30": {}},
+    },
+]
+"""Schemas that answers cannot be checked against in bounded time, or at all."""
+
+
+def _form(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+
+
+@pytest.mark.parametrize("schema", UNCHECKABLE)
+def test_a_plain_model_is_passed_every_schema(served: Served, schema: dict[str, Any]) -> None:
+    assert served.ask("m", response_format=_form(schema)).status == 200
+    assert [body["response_format"] for body in served.up.bodies] == [_form(schema)]
+
+
 BROKEN = [
     ({"messages": []}, "messages"),
     ({"messages": [{"role": "nobody", "content": "x"}]}, "messages.0.role"),
@@ -277,6 +301,9 @@ BROKEN = [
         {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": 5}}}},
         "response_format",
     ),
+    *(({"response_format": _form(schema)}, "response_format") for schema in UNCHECKABLE),
+    ({"tools": TOOLS, "tool_choice": {"type": "function", "function": "look"}}, "tool_choice"),
+    ({"tools": TOOLS, "tool_choice": {"type": "function", "function": {"name": ["look"]}}}, "tool_choice"),
     ({"archon": {"max_pounds": 1}}, "archon.max_pounds"),
     ({"archon": {"max_seconds": -1}}, "archon.max_seconds"),
 ]
