@@ -106,7 +106,9 @@ def choice(tool_choice: Any, tools: Sequence[Mapping[str, Any]]) -> Any:
         if tool_choice != "required":
             raise invalid("tool_choice: it must be none, auto, required or a named function", "tool_choice")
         return tool_choice
-    if tool_choice.get("type") == "function" and (name := _named(tool_choice)) not in _names(tools):
+    if not isinstance(tool_choice.get("type"), str):
+        raise invalid("tool_choice.type: it must be a text", "tool_choice")
+    if tool_choice["type"] == "function" and (name := _named(tool_choice)) not in _names(tools):
         raise invalid(f"tool_choice: there is no function {str(name)[:80]!r} among the tools", "tool_choice")
     return tool_choice
 

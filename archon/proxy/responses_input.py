@@ -29,7 +29,7 @@ def as_chat(body: ResponsesBody) -> Json:
         chat["response_format"] = _format(body.text.format)
     if body.tools:
         chat["tools"] = [_tool(tool, index) for index, tool in enumerate(body.tools)]
-    if body.tool_choice is not None and body.tools:
+    if body.tool_choice is not None:
         chat["tool_choice"] = _choice(body.tool_choice)
     chat["archon"] = body.archon.model_dump()
     return chat

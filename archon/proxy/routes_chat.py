@@ -24,6 +24,9 @@ _REFUSED = refusals(CHAT)
 async def chat(call: Call) -> None:
     """One chat completion."""
     raw = call.json()
+    if "archon" in raw and raw["archon"] is None:  # as good as nothing, and no upstream knows it
+        del raw["archon"]
+        call.body = json.dumps(raw).encode()
     served = call.catalogue[raw.get("model")]
     call.named(served.id)
     if served.transport is not None and "archon" not in raw:

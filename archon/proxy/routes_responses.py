@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from archon.proxy import feasible
 from archon.proxy.ask import from_chat, refusals
@@ -25,7 +26,7 @@ async def respond(call: Call) -> None:
     raw = call.json()
     served = call.catalogue[raw.get("model")]
     call.named(served.id)
-    body = read(ResponsesBody, {key: value for key, value in raw.items() if value not in ([], False, None)}, _REFUSED)
+    body = read(ResponsesBody, _told(raw), _REFUSED)
     ask = from_chat(read(ChatBody, as_chat(body), {}))
     feasible.check(ask, served, call.catalogue.stack, call.services.settings)
     job = prepare(call, served, ask)
@@ -36,6 +37,11 @@ async def respond(call: Call) -> None:
         (result,) = await perform(call, job)
         data = json.dumps(response(job, body, result), ensure_ascii=False).encode("utf-8", "replace")
         await call.answer(data, facts(call, job))
+
+
+def _told(raw: dict[str, Any]) -> dict[str, Any]:
+    """The fields less those that are refused unless empty, and are: `include: []`, `background: false`."""
+    return {name: value for name, value in raw.items() if name not in _REFUSED or value not in ([], False)}
 
 
 async def _streamed(call: Call, job: Job, body: ResponsesBody) -> None:

@@ -201,9 +201,10 @@ def read(kind: type[B], raw: Json, refused: Mapping[str, str]) -> B:
     for name in raw:
         if name in refused and raw[name] is not None and name not in kind.model_fields:
             raise invalid(f"{name}: {refused[name]}", name, "unsupported_parameter")
+    known = kind.model_fields
     try:
         return kind.model_validate(
-            {name: value for name, value in raw.items() if name not in refused or value is not None}
+            {name: value for name, value in raw.items() if value is not None or not (name in refused or name in known)}
         )
     except ValidationError as error:
         raise _first(error) from None

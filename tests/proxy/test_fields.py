@@ -232,6 +232,74 @@ def test_a_vote_cannot_return_log_probabilities(served: Served) -> None:
     assert served.up.bodies == []
 
 
+RESPONSES = "/v1/responses"
+FUNCTION = {"type": "function", "name": "look", "parameters": {"type": "object"}}
+OF_RESPONSES: list[tuple[str, Any, str, Any]] = [
+    ("temperature", 0.25, "temperature", 0.25),
+    ("temperature", 0, "temperature", 0),
+    ("top_p", 0.5, "top_p", 0.5),
+    ("max_output_tokens", 9, "max_tokens", 9),
+    ("text", {"verbosity": "low"}, "verbosity", "low"),
+    ("text", {"format": JSON}, "response_format", JSON),
+    ("reasoning", {"effort": "low"}, "reasoning_effort", "low"),
+]
+"""(field, value asked, upstream field, value sent), the value that means nothing to a truth test among them."""
+
+
+@pytest.mark.parametrize(("name", "given", "key", "sent"), OF_RESPONSES)
+def test_a_field_of_a_response_reaches_the_last_node_alone(
+    served: Served, name: str, given: Any, key: str, sent: Any
+) -> None:
+    answer = served.ask(path=RESPONSES, **{name: given})
+    assert answer.status == 200, answer.body
+    assert [body.get(key) for body in served.final] == [sent]
+    assert all(body.get(key) != sent for body in served.drafts)
+
+
+def test_all_fields_of_a_response_are_tried_here() -> None:
+    named = {name for name, field in fields.RESPONSES.items() if field.meaning == "answer"}
+    assert named - {name for name, *_ in OF_RESPONSES} == {"parallel_tool_calls"}
+
+
+def test_tools_of_a_response_reach_every_writer(served: Served) -> None:
+    given = {"tools": [FUNCTION], "tool_choice": "required", "parallel_tool_calls": False}
+    answer = served.ask(path=RESPONSES, **given)
+    assert answer.status == 200, answer.body
+    assert answer.json["parallel_tool_calls"] is False
+    assert [body.get("tools") for body in served.up.bodies] == [TOOLS] * 4
+    assert [body.get("tool_choice") for body in served.up.bodies] == ["required"] * 4
+    assert [body.get("parallel_tool_calls") for body in served.final] == [False]
+
+
+def test_harmless_fields_of_a_response_are_taken_and_not_sent(served: Served) -> None:
+    harmless = {**HARMLESS, "store": False, "truncation": "auto"}
+    assert set(harmless) - {"user"} == {
+        name for name, field in fields.RESPONSES.items() if field.meaning == "harmless"
+    } - {"user"}
+    empty: dict[str, Any] = {"include": [], "background": False, "previous_response_id": None, "stream": False}
+    answer = served.ask(path=RESPONSES, **harmless, **empty)
+    assert answer.status == 200, answer.body
+    assert not any(set(body) & set(harmless) for body in served.up.bodies)
+
+
+@pytest.mark.parametrize("name", fields.RESPONSES)
+def test_null_is_as_good_as_nothing_in_a_response(served: Served, name: str) -> None:
+    if name not in ("model", "input"):
+        assert served.ask(path=RESPONSES, **{name: None}).status == 200
+
+
+@pytest.mark.parametrize("name", fields.CHAT)
+def test_null_is_as_good_as_nothing_in_a_chat(served: Served, name: str) -> None:
+    if name not in ("model", "messages"):
+        assert served.ask(**{name: None}).status == 200
+        assert len(served.up.bodies) == 4
+
+
+def test_bounds_that_are_null_leave_a_plain_model_passed_through(served: Served) -> None:
+    assert served.ask("m", archon=None, min_p=0.1).status == 200
+    assert [set(body) for body in served.up.bodies] == [{"model", "messages", "min_p"}]
+
+
 def test_the_whole_conversation_reaches_the_generators(served: Served) -> None:
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
     call = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
@@ -303,6 +371,8 @@ BROKEN = [
     ),
     *(({"response_format": _form(schema)}, "response_format") for schema in UNCHECKABLE),
     ({"tools": TOOLS, "tool_choice": {"type": "function", "function": "look"}}, "tool_choice"),
+    ({"tools": TOOLS, "tool_choice": {"function": {"name": "look"}}}, "tool_choice"),
+    ({"min_p": None}, "min_p"),
     ({"tools": TOOLS, "tool_choice": {"type": "function", "function": {"name": ["look"]}}}, "tool_choice"),
     ({"archon": {"max_pounds": 1}}, "archon.max_pounds"),
     ({"archon": {"max_seconds": -1}}, "archon.max_seconds"),
@@ -312,5 +382,24 @@ BROKEN = [
 @pytest.mark.parametrize(("body", "param"), BROKEN)
 def test_what_is_wrong_is_named_before_any_call(served: Served, body: Any, param: str) -> None:
     answer = served.ask(**body)
+    assert (answer.status, answer.error["param"]) == (400, param)
+    assert served.up.bodies == []
+
+
+BROKEN_RESPONSES: list[tuple[dict[str, Any], str]] = [
+    ({"max_output_tokens": 0}, "max_output_tokens"),
+    ({"max_output_tokens": False}, "max_output_tokens"),
+    ({"temperature": -1}, "temperature"),
+    ({"input": []}, "input"),
+    ({"tool_choice": "required"}, "tool_choice"),
+    ({"tool_choice": {"type": "function", "name": "look"}}, "tool_choice"),
+    ({"tools": [FUNCTION], "tool_choice": {"type": "function", "name": "other"}}, "tool_choice"),
+    ({"text": {"format": {"type": "json_schema", "name": "x", "schema": {"pattern": "a"}}}}, "response_format"),
+]
+
+
+@pytest.mark.parametrize(("body", "param"), BROKEN_RESPONSES)
+def test_what_is_wrong_with_a_response_is_named_before_any_call(served: Served, body: Any, param: str) -> None:
+    answer = served.ask(path=RESPONSES, **body)
     assert (answer.status, answer.error["param"]) == (400, param)
     assert served.up.bodies == []
