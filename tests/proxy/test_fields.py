@@ -390,7 +390,7 @@ BROKEN_RESPONSES: list[tuple[dict[str, Any], str]] = [
     ({"max_output_tokens": 0}, "max_output_tokens"),
     ({"max_output_tokens": False}, "max_output_tokens"),
     ({"temperature": -1}, "temperature"),
-    ({"input": []}, "input"),
+    ({"input": []}, "input.str"),
     ({"tool_choice": "required"}, "tool_choice"),
     ({"tool_choice": {"type": "function", "name": "look"}}, "tool_choice"),
     ({"tools": [FUNCTION], "tool_choice": {"type": "function", "name": "other"}}, "tool_choice"),
