@@ -34,6 +34,6 @@ def body_of(event: bytes) -> dict[str, Any] | None:
     """The JSON object of an event; None where it is none."""
     try:
         body = json.loads(event.partition(b"data:")[2])
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return body if isinstance(body, dict) else None
