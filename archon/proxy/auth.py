@@ -152,9 +152,18 @@ def is_loopback(host: str) -> bool:
 
 def _at_home(scope: Scope) -> bool:
     """Whether the caller names this machine as itself, and no page of another site is calling."""
-    host = urlsplit("//" + (header(scope, b"host") or "localhost")).hostname or ""
+    host = _hostname("//" + (header(scope, b"host") or "localhost"))
     origin = header(scope, b"origin")
-    return not _public_name(host) and (origin is None or not _public_name(urlsplit(origin).hostname or "a.b"))
+    if host is None or _public_name(host):
+        return False
+    return origin is None or (page := _hostname(origin)) == host or is_loopback(page or "")
+
+
+def _hostname(url: str) -> str | None:
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return None
 
 
 def _public_name(host: str) -> bool:

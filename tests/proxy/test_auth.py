@@ -165,6 +165,13 @@ def test_everything_else_is_not_loopback(host: str) -> None:
         ({"host": "rebound.example.org:8000"}, 403),
         ({"host": "127.0.0.1:8000", "origin": "https://evil.example.org"}, 403),
         ({"host": "127.0.0.1:8000", "origin": "null"}, 403),
+        ({"host": "127.0.0.1:8000", "origin": "http://203.0.113.5"}, 403),
+        ({"host": "127.0.0.1:8000", "origin": "http://[2001:db8::1]:8000"}, 403),
+        ({"host": "127.0.0.1:8000", "origin": "http://printer"}, 403),
+        ({"host": "127.0.0.1:8000", "origin": "http://[::1"}, 403),
+        ({"host": "[::1"}, 403),
+        ({"host": "127.0.0.1:8000", "origin": "http://[::1]:3000"}, 200),
+        ({"host": "box:8000", "origin": "http://box:8000"}, 200),
     ],
 )
 async def test_an_open_service_answers_no_page_of_another_site(
