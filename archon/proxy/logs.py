@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from traceback import extract_tb
 from typing import Any, TextIO
 
+from archon.errors import ConfigError
 from archon.proxy.asgi import App, Event, Receive, Scope, Send, header
 
 FIELDS = (
@@ -32,6 +33,8 @@ ROUTES = frozenset({
     "/openapi.json", "/ui", "/ui/api/models", "/ui/api/traces",
 })  # fmt: skip
 FOLDERS = ("/v1/models/", "/ui/api/traces/", "/ui/static/")
+
+LEVELS = ("debug", "info", "warning", "error")
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _ENCODER = json.JSONEncoder(ensure_ascii=False, default=str)
@@ -118,7 +121,13 @@ def route_of(scope: Scope) -> str:
 
 
 def configure(level: str = "info", stream: TextIO | None = None) -> None:
-    """Sends this package's logs to standard error as JSON lines. For the command that owns the process."""
+    """Sends this package's logs to standard error as JSON lines. For the command that owns the process.
+
+    Raises:
+        ConfigError: there is no such level.
+    """
+    if level.lower() not in LEVELS:
+        raise ConfigError(f"log level {level!r}: it must be one of {', '.join(LEVELS)}")
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonLines())
     logger = logging.getLogger("archon.proxy")

@@ -125,6 +125,7 @@ def test_what_is_wrong_is_told_in_one_line(tmp_path: Path, path: Path) -> None:
     twin = tmp_path / "twin"
     twin.mkdir()
     other = system(twin, "s", fused(), [fake("m", ["first words"], token_latency=0.05)])
+    assert "log level 'foo'" in refused(str(path), "--log-level", "foo", "--port", "0", *store)
     assert "served already" in refused(str(path), str(other), "--port", "0", *store)
 
 
