@@ -41,7 +41,7 @@ GUARDS = {
 }
 _TYPES = {"html": "text/html", "js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
 MOST = 200
-"""Past requests in one answer."""
+"""Past requests of each kind in one answer."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from archon.proxy.traces import TraceStore
@@ -65,7 +66,8 @@ class PassedRequests:
         while self._noted:
             noted = self._noted.popleft()
             key = noted.key.id if noted.key else None
-            self._traces.save(f"pt_{noted.id}", key, _summary(noted), dict, at=noted.at)
+            own = f"pt_{noted.id}_{token_hex(4)}"  # a client may give several requests one name
+            self._traces.save(own, key, _summary(noted), dict, at=noted.at)
 
 
 class _Noted(NamedTuple):
@@ -83,12 +85,13 @@ class _Noted(NamedTuple):
 
 def _summary(noted: _Noted) -> dict[str, Any]:
     told = noted.told
-    cost = told["micro_usd"] / 1e6 if noted.priced and "micro_usd" in told else None
+    cost = told.get("micro_usd", 0) / 1e6 if noted.priced else None
     failed = noted.status != 200 or "error_code" in told
     return {
         "architecture": noted.model,
         "status": noted.status or None,
-        "calls": 1,
+        "request_id": noted.id,
+        "calls": told.get("calls", 0),
         "cache_hits": 0,
         "prompt_tokens": told.get("prompt_tokens"),
         "completion_tokens": told.get("completion_tokens"),

@@ -11,7 +11,7 @@ from archon.proxy import passed as module
 from archon.proxy.passed import question
 from archon.proxy.traces import TraceStore
 from tests.proxy.serving import upstream
-from tests.proxy.test_passthrough import Keyed
+from tests.proxy.test_passthrough import ASK, Keyed
 from tests.proxy.test_streaming import until
 from tests.proxy.wire import ask
 from tests.servers import CountingServer, Reply
@@ -98,3 +98,33 @@ def test_an_architectures_request_is_listed_once(tmp_path: Path) -> None:
         assert until(lambda: len(listed(keyed)) == 2)
         rows = listed(keyed)
     assert sorted(row["architecture"] for row in rows) == ["archon/s", "m"]
+
+
+def test_requests_of_one_name_are_listed_one_by_one(tmp_path: Path) -> None:
+    with CountingServer() as up, Keyed(tmp_path, up.endpoint) as keyed:
+        headers = {**keyed.headers, "X-Request-Id": "mine"}
+        for _ in range(3):
+            assert ask(keyed.server.port, ASK, headers=headers).status == 200
+        assert until(lambda: len(listed(keyed)) == 3)
+        rows = listed(keyed)
+    assert {row["request_id"] for row in rows} == {"mine"}
+    assert len({row["trace_id"] for row in rows}) == 3
+
+
+def test_a_request_that_was_refused_here_made_no_call(tmp_path: Path) -> None:
+    with CountingServer() as up, Keyed(tmp_path, up.endpoint, usd_per_day=5) as keyed:
+        assert keyed.ask(model="m").status == 429
+        assert until(lambda: len(listed(keyed)) == 1)
+        (row,) = listed(keyed)
+        assert up.total == 0
+    assert (row["status"], row["calls"], row["cost_usd"]) == (429, 0, 0.0)
+
+
+def test_a_call_that_was_charged_its_worst_case_is_listed_with_it(tmp_path: Path) -> None:
+    with CountingServer(lambda body: Reply(drop=True)) as up, Keyed(tmp_path, up.endpoint) as keyed:
+        assert keyed.ask(model="m", max_tokens=20).status == 502
+        assert until(lambda: len(listed(keyed)) == 1)
+        (row,) = listed(keyed)
+        spent = keyed.spent().spent_micro_usd
+    assert (row["calls"], row["cost_usd"]) == (1, spent / 1e6)
+    assert spent > 40

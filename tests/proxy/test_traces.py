@@ -134,3 +134,21 @@ def test_a_file_that_is_no_database_is_told_in_one_line(tmp_path: Path) -> None:
 
 def _ids(store: TraceStore) -> list[str]:
     return [row[0] for row in store._rows("SELECT trace_id FROM traces ORDER BY at, trace_id", ())]
+
+
+async def test_the_list_limits_each_kind_apart(tmp_path: Path) -> None:
+    now = 0.0
+    store = TraceStore(tmp_path / "t.db", clock=lambda: now)
+    for number in range(4):
+        now += 1
+        saved(store, f"tr_{number}")
+    for number in range(10):
+        now += 1
+        store.save(f"pt_{number}", "key_1", {}, dict)
+        store.save(f"pt_x{number}", "key_2", {}, dict)
+    await store.flush()
+    found = [row["trace_id"] for row in await store.list("key_1", 3)]
+    assert found == ["pt_9", "pt_8", "pt_7", "tr_3", "tr_2", "tr_1"]
+    plan = store._rows("EXPLAIN QUERY PLAN " + module.LISTED, {"key": "key_1", "oldest": 0.0, "limit": 3})
+    assert not [row for row in plan if row[3].startswith("SCAN traces")], "found by an index, whatever else is kept"
+    await store.aclose()
