@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from archon.proxy.metrics import Metrics
@@ -43,6 +44,21 @@ def test_what_happened_is_counted() -> None:
     assert value(found, "archon_spend_usd_total", model="gpt") == 1.5
     assert value(found, "archon_upstream_calls_total", model="gpt", outcome="ok") == 7
     assert value(found, "archon_node_duration_seconds_sum", architecture="archon/best", layer="fuser") == 0.3
+
+
+def test_calls_passed_through_are_counted_with_the_others() -> None:
+    found = used()
+    for overhead in (0.0004, 0.002):
+        found.passed("gpt", 100, 20, 250_000, overhead)
+    found.passed("made up", 1, 1, 1, 0.0)
+    # On top of what `used` counted: 10 and 5 tokens, 1.5 dollars, 7 calls, one overhead of 0.4 ms.
+    assert value(found, "archon_tokens_total", model="gpt", type="input") == 210
+    assert value(found, "archon_tokens_total", model="gpt", type="output") == 45
+    assert value(found, "archon_spend_usd_total", model="gpt") == 2.0
+    assert value(found, "archon_upstream_calls_total", model="gpt", outcome="ok") == 9
+    assert value(found, "archon_overhead_seconds_count", model="gpt") == 3
+    assert value(found, "archon_overhead_seconds_sum", model="gpt") == pytest.approx(0.0028)
+    assert value(found, "archon_upstream_calls_total", model="other", outcome="ok") == 1
 
 
 def test_models_that_are_not_served_are_one_label() -> None:
