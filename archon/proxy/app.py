@@ -1,6 +1,6 @@
 """The ASGI application: `create_app(settings)`. No globals: everything hangs on `app.state.services`.
 
-    access log → key → bounds → idempotency → routes
+    access log → end at a stop → key → bounds → idempotency → routes
 
 The three POST routes stand on bare ASGI (archon.proxy.http.Endpoint) before FastAPI, because what it does for a route
 costs as much as passing a request through; their schemas are written into the OpenAPI document by
@@ -45,6 +45,7 @@ from archon.proxy.routes_responses import respond
 from archon.proxy.services import Services
 from archon.proxy.settings import Settings
 from archon.proxy.sharing import SharedIdempotency
+from archon.proxy.stopping import StoppingMiddleware
 from archon.proxy.telemetry import Tracing
 from archon.proxy.traces import TraceStore
 from archon.proxy.unmetered import Unmetered
@@ -176,6 +177,7 @@ def _chain(app: App, services: Services) -> App:
     app = BoundsMiddleware(app, max_body=settings.max_body_bytes)
     if services.keys is not None:
         app = KeyMiddleware(app, services.keys, services.open_to_all)
+    app = StoppingMiddleware(app)
     return AccessLogMiddleware(app, content=settings.log_content, observe=services.metrics.request)
 
 

@@ -102,7 +102,9 @@ class ResponseEvents:
         self._opened = False
 
     def begin(self) -> list[tuple[str, bytes]]:
-        """What goes before the answer."""
+        """What goes before the answer, once."""
+        if self._number:
+            return []
         whole = response(self._job, self._body, None)
         return [self._event("response.created", response=whole), self._event("response.in_progress", response=whole)]
 

@@ -72,13 +72,18 @@ async def streamed(call: Call, job: Job, chunks: Chunks) -> None:
             events.put(event)
         events.put(b"[DONE]")
 
-    await stream(call, work, [(b"x-archon-trace-id", job.trace_id.encode())])
+    await stream(call, work, lambda: stream_facts(job))
 
 
 def node_news(record: NodeRecord) -> dict[str, Any]:
     """What a progress event says of a node."""
     state = "started" if record.ended is None else "failed" if record.error else "ended"
     return {"node": record.id, "layer": record.layer, "state": state, "candidates": len(record.candidates)}
+
+
+def stream_facts(job: Job) -> list[tuple[bytes, bytes]]:
+    """The headers of a streamed answer: what is known when it begins."""
+    return [(b"x-archon-trace-id", job.trace_id.encode()), *job.room]
 
 
 def facts(call: Call, job: Job) -> list[tuple[bytes, bytes]]:

@@ -11,7 +11,7 @@ from archon.proxy.fields import RESPONSES
 from archon.proxy.http import Call, Present
 from archon.proxy.responses_input import as_chat
 from archon.proxy.responses_output import ResponseEvents, response
-from archon.proxy.routes_chat import facts, node_news
+from archon.proxy.routes_chat import facts, node_news, stream_facts
 from archon.proxy.runs import Job, perform, prepare
 from archon.proxy.schema import ChatBody, ResponsesBody, read
 from archon.proxy.streaming import Events, stream
@@ -47,19 +47,24 @@ def _told(raw: dict[str, Any]) -> dict[str, Any]:
 async def _streamed(call: Call, job: Job, body: ResponsesBody) -> None:
     telling = ResponseEvents(job, body)
 
+    def begin(events: Events) -> None:
+        for name, data in telling.begin():
+            events.put(data, name)
+
     async def work(events: Events) -> None:
         def piece(_: int, chunk: Chunk) -> None:
+            begin(events)
             for name, data in telling.piece(chunk):
                 call.first_token()
                 events.put(data, name)
 
         def progress(_: int, record: NodeRecord) -> None:
+            begin(events)
             name, data = telling.progress(node_news(record))
             events.put(data, name)
 
-        for name, data in telling.begin():
-            events.put(data, name)
         (result,) = await perform(call, job, piece, progress if body.archon.progress else None)
+        begin(events)
         for name, data in telling.rest(result):
             events.put(data, name)
 
@@ -67,4 +72,4 @@ async def _streamed(call: Call, job: Job, body: ResponsesBody) -> None:
         name, data = telling.error(envelope)
         return data, name
 
-    await stream(call, work, [(b"x-archon-trace-id", job.trace_id.encode())], failed)
+    await stream(call, work, lambda: stream_facts(job), failed, begin)

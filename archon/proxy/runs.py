@@ -86,6 +86,7 @@ async def perform(call: Call, job: Job, sink: Sink | None = None, watch: Watch |
     """
     services, ask = call.services, job.ask
     hold = await _arrival(call)
+    job.room = room(hold) if hold is not None else []
     clients = Metered(call.catalogue.stack, services.ledger, call.key, call.id)
     budget = _budget(ask)
     try:
@@ -103,7 +104,6 @@ async def perform(call: Call, job: Job, sink: Sink | None = None, watch: Watch |
     finally:
         if hold is not None:
             hold.release()
-    job.room = room(hold) if hold is not None else []
     _account(call, job, None)
     return job.results
 

@@ -23,11 +23,14 @@ class Serving:
 
     with Serving(settings) as server:
         OpenAI(base_url=server.url, api_key="none")
+
+    Args:
+        drain: seconds that requests under way have when it stops.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, drain: int = 30) -> None:
         self.app = create_app(settings)
-        config = uvicorn.Config(self.app, port=0, log_config=None, access_log=False, timeout_graceful_shutdown=30)
+        config = uvicorn.Config(self.app, port=0, log_config=None, access_log=False, timeout_graceful_shutdown=drain)
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, name="proxy", daemon=True)
         self.port = 0

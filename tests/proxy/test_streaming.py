@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
+from archon.proxy.keys import open_store
 from archon.proxy.settings import Settings
 from tests.proxy.serving import Serving, fake, fused, system, upstream, voted
 from tests.proxy.wire import Stream, ask
 from tests.servers import Body, CountingServer, Reply
 
 ASK = {"model": "archon/s", "stream": True, "messages": [{"role": "user", "content": "q"}]}
+
+RESPONSE = {"model": "archon/s", "stream": True, "input": "q"}
 
 
 def until(true: object, seconds: float = 60.0) -> bool:
@@ -51,6 +58,34 @@ def test_comments_come_while_earlier_stages_run(tmp_path: Path) -> None:
     assert set(comments) == {": keep-alive"}
     assert blocks[0].startswith(":")
     assert blocks[-1] == "data: [DONE]"
+
+
+def test_a_streamed_response_begins_with_the_first_comment(tmp_path: Path) -> None:
+    nodes = fused("slow")
+    nodes[1]["model"] = "quick"
+    path = system(tmp_path, "s", nodes, [fake("slow", latency=1.0), fake("quick", ["done"])])
+    body = {**RESPONSE, "archon": {"progress": True}}
+    with Serving(Settings(files=(path,), keep_alive=0.05)) as server:
+        for asked in (RESPONSE, body):
+            with Stream(server.port, asked, "/v1/responses") as stream:
+                events = stream.events()
+            assert [event["sequence_number"] for event in events] == list(range(len(events)))
+            assert [event["type"] for event in events[:2]] == ["response.created", "response.in_progress"]
+            assert events[-1]["type"] == "response.completed"
+
+
+def test_a_stream_says_what_is_left_to_its_key(tmp_path: Path) -> None:
+    store = str(tmp_path / "proxy.db")
+    keys = open_store(store)
+    secret, _ = keys.create("ann", requests_per_minute=5)
+    keys.close()
+    path = system(tmp_path, "s", fused(), [fake("m", ["a"])])
+    with Serving(Settings(files=(path,), store=store)) as server:
+        headers = {"Authorization": f"Bearer {secret}"}
+        chat = ask(server.port, ASK, headers=headers)
+        response = ask(server.port, RESPONSE, "/v1/responses", headers)
+    left = [each.headers["x-ratelimit-remaining-requests"] for each in (chat, response)]
+    assert left == ["4", "3"]
 
 
 def test_progress_is_told_where_it_is_asked_for(tmp_path: Path) -> None:
@@ -97,7 +132,8 @@ def test_a_failure_before_the_first_byte_has_its_status(tmp_path: Path) -> None:
         with Serving(Settings(files=(path,))) as server:
             answer = ask(server.port, ASK)
             plain = ask(server.port, {**ASK, "model": "m"})
-    for each in (answer, plain):
+            response = ask(server.port, RESPONSE, "/v1/responses")
+    for each in (answer, plain, response):
         assert each.status == 429
         assert each.headers["retry-after"] == "7"
         assert each.error["message"]
@@ -172,6 +208,48 @@ def test_stopping_the_server_lets_streams_end(tmp_path: Path) -> None:
         rest = list(blocks)
     assert "content" in first
     assert rest[-1] == "data: [DONE]"
+
+
+@pytest.mark.parametrize("model", ["archon/s", "m"])
+def test_what_the_server_has_no_time_to_end_is_told_an_error(
+    tmp_path: Path, model: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The upstream says a word every half minute; the server gives what is under way no time."""
+    with CountingServer(lambda body: Reply("one two", between=30.0 if body.get("stream") else 0.0)) as up:
+        path = system(tmp_path, "s", fused(), [upstream(up.endpoint)])
+        with (
+            Serving(Settings(files=(path,)), drain=0) as server,
+            Stream(server.port, {**ASK, "model": model}) as chat,
+            Stream(server.port, {**RESPONSE, "model": model}, "/v1/responses") as response,
+        ):
+            blocks, events = chat.blocks(), response.blocks()
+            begun = next(blocks), next(events)
+            server.stop()
+            *_, last = blocks
+            *_, told = events
+    assert all("error" not in first for first in begun)
+    assert json.loads(last.removeprefix("data: "))["error"]["code"] == "server_stopped"
+    assert told.startswith("event: error\n")
+    assert json.loads(told.partition("data: ")[2])["code"] == "server_stopped"
+    assert "Exception in ASGI application" not in caplog.text
+
+
+def test_an_answer_that_has_not_begun_when_the_server_stops_is_a_503(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with CountingServer(lambda body: Reply(hang=True)) as up, ThreadPoolExecutor() as pool:
+        path = system(tmp_path, "s", fused(), [upstream(up.endpoint)])
+        with Serving(Settings(files=(path,)), drain=0) as server:
+            asked = [
+                {**ASK, "stream": stream, "model": model} for stream in (True, False) for model in ("archon/s", "m")
+            ]
+            answers = [pool.submit(ask, server.port, body) for body in asked]
+            assert until(lambda: up.under_way == 8)
+            server.stop()
+            found = [answer.result() for answer in answers]
+    assert [(each.status, each.error["code"]) for each in found] == [(503, "server_stopped")] * 4
+    assert all(each.headers["x-should-retry"] == "false" for each in found)
+    assert "Exception in ASGI application" not in caplog.text
 
 
 def test_an_embedded_local_model_streams_and_health_goes_on(tmp_path: Path) -> None:
