@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from archon.proxy.asgi import Receive, Scope, Send
+from archon.proxy.content import Heard, asked
 from archon.proxy.errors import ApiError, from_error, invalid
 
 if TYPE_CHECKING:
@@ -160,9 +161,18 @@ class Endpoint:
         services.metrics.in_flight.inc()
         try:
             with services.catalogue as catalogue:
-                await self._answered(Call(services, catalogue, scope, receive, send))
+                call = Call(services, catalogue, scope, receive, send)
+                await (self._logged(call) if services.settings.log_content else self._answered(call))
         finally:
             services.metrics.in_flight.dec()
+
+    async def _logged(self, call: Call) -> None:
+        """The same with what was asked and answered told to the log."""
+        call.send = heard = Heard(call.send)
+        try:
+            await self._answered(call)
+        finally:
+            call.say(messages=asked(call.body), answer=heard.answer)
 
     async def _answered(self, call: Call) -> None:
         try:

@@ -6,14 +6,21 @@ import io
 import json
 import logging
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from archon.proxy import logs
-from archon.proxy.asgi import Receive, Scope, Send
+from archon.proxy.asgi import Event, Receive, Scope, Send
+from archon.proxy.content import MOST, Heard, asked
 from archon.proxy.keys import KeyRecord
 from archon.proxy.logs import AccessLogMiddleware
+from archon.proxy.settings import Settings
 from tests.proxy.direct import Echo, request
+from tests.proxy.serving import Serving, system, upstream, voted
+from tests.proxy.wire import ask
+from tests.servers import CountingServer
 
 
 @pytest.fixture
@@ -127,3 +134,48 @@ async def test_a_client_that_left_before_an_answer_is_no_error_of_the_servers(li
     await request(AccessLogMiddleware(gone, observe=lambda _, __, status, ___: told.append(status)))
     assert json.loads(lines.getvalue())["status"] == 499
     assert told == [499]
+
+
+CHAT: dict[str, Any] = {"messages": [{"role": "user", "content": "the question"}]}
+ASKED = [
+    ("/v1/chat/completions", CHAT, CHAT["messages"]),
+    ("/v1/completions", {"prompt": "the question"}, {"prompt": "the question"}),
+    ("/v1/responses", {"input": "the question"}, {"input": "the question"}),
+]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("model", ["archon/s", "m"])
+@pytest.mark.parametrize(("route", "body", "logged"), ASKED)
+def test_a_server_told_so_logs_what_is_asked_and_answered(
+    tmp_path: Path, lines: io.StringIO, route: str, body: dict[str, Any], logged: Any, model: str, stream: bool
+) -> None:
+    with CountingServer(lambda asked: "the-answer") as up:
+        path = system(tmp_path, "s", voted(), [upstream(up.endpoint)])
+        with Serving(Settings(files=(path,), log_content=True)) as server:
+            answer = ask(server.port, {**body, "model": model, "stream": stream}, route)
+        with Serving(Settings(files=(path,))) as server:
+            ask(server.port, {**body, "model": model, "stream": stream}, route)
+    first, second = (json.loads(line) for line in lines.getvalue().splitlines() if '"POST"' in line)
+    assert first["messages"] == logged
+    assert first["answer"] == (answer.body.decode() if stream else answer.json)
+    assert "the-answer" in json.dumps(first["answer"])
+    assert not {"messages", "answer"} & set(second)
+
+
+async def test_of_a_long_answer_the_beginning_is_logged() -> None:
+    sent: list[Event] = []
+
+    async def send(event: Event) -> None:
+        sent.append(event)
+
+    heard = Heard(send)
+    for _ in range(3):
+        await heard({"type": "http.response.body", "body": b"x" * MOST, "more_body": True})
+    assert heard.answer == "x" * MOST
+    assert len(sent) == 3
+
+
+@pytest.mark.parametrize("body", [b"", b"[1]", b"{", b'{"model": "m"}', b"[" * 100_000])
+def test_a_body_without_a_conversation_logs_none(body: bytes) -> None:
+    assert asked(body) is None
