@@ -13,6 +13,7 @@ from archon.amounts import micro_usd
 from archon.errors import ArchonError
 from archon.proxy.answers import SharedAnswers
 from archon.proxy.architectures import Catalogue
+from archon.proxy.asgi import header
 from archon.proxy.http import Call
 from archon.proxy.inside import document
 from archon.proxy.keys import KeyStore
@@ -120,7 +121,8 @@ class Services:
         name = type(error).__name__ if error else None
         for trace in job.traces if self.tracing.on else ():
             names = {"archon.trace_id": job.trace_id, "archon.request_id": call.id}
-            self.tracing.run(job.served.id, trace, began=job.began, attributes=names, error=name)
+            parent = header(call.scope, b"traceparent")
+            self.tracing.run(job.served.id, trace, began=job.began, attributes=names, error=name, traceparent=parent)
         if self.traces is not None:
             key = call.key.id if call.key else None
             text, graph = self.settings.trace_text, job.served.graph.architecture

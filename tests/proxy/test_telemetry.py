@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from archon.proxy.settings import Settings
 from archon.proxy.telemetry import Tracing
 from archon.trace import Call, NodeRecord, Note, Trace
 from archon.types import Usage
+from tests.proxy.serving import Serving, fake, system, voted
+from tests.proxy.wire import ask
 
 sdk = pytest.importorskip("opentelemetry.sdk.trace.export.in_memory_span_exporter", reason="the SDK is not installed")
 
@@ -116,6 +119,7 @@ def test_it_is_off_unless_an_endpoint_is_named() -> None:
 def test_off_means_that_the_sdk_is_not_even_imported() -> None:
     code = """
 import sys
+from archon.proxy.settings import Settings
 from archon.proxy.telemetry import Tracing
 from archon.trace import Trace
 tracing = Tracing.from_environ({})
@@ -126,3 +130,19 @@ print([name for name in sys.modules if name.startswith("opentelemetry")])"""
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]
     )
     assert done.stdout.strip() == "[]"
+
+
+PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+@pytest.mark.parametrize(("given", "carried"), [(PARENT, True), ("00-nonsense-\xff", False)])
+def test_the_trace_of_a_request_is_carried_on(tmp_path: Path, given: str, carried: bool) -> None:
+    exporter = sdk.InMemorySpanExporter()
+    path = system(tmp_path, "s", voted(), [fake("m", ["a"])])
+    with Serving(Settings(files=(path,))) as server:
+        server.services.tracing = Tracing.exporting(exporter)
+        body = {"model": "archon/s", "messages": [{"role": "user", "content": "q"}]}
+        assert ask(server.port, body, headers={"traceparent": given}).status == 200
+    (workflow,) = named(exporter.get_finished_spans(), "invoke_workflow archon/s")
+    found = f"{workflow.context.trace_id:032x}" == PARENT.split("-")[1]  # type: ignore[attr-defined]
+    assert found == carried
