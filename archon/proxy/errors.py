@@ -29,8 +29,8 @@ from archon.errors import (
 from archon.proxy.quota import LedgerError, QuotaError
 
 _TYPES = {400: "invalid_request_error", 401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
-_STATUSES = frozenset({400, 401, 403, 404, 408, 409, 413, 422, 429})
-"""Of an upstream, passed on as they are; any other failure of an upstream is 502."""
+_REFUSALS = range(400, 500)
+"""Statuses of an upstream that are passed on as they are; any other failure of an upstream is 502 or 503."""
 
 
 class ApiError(ArchonError):
@@ -135,8 +135,8 @@ def _upstream(message: str, causes: list[ClientError]) -> ApiError:
         return ApiError(400, message, code="context_length_exceeded")
     statuses = {_status(cause) for cause in causes}
     waits = [cause.retry_after for cause in causes if cause.retry_after is not None]
-    if len(statuses) == 1 and statuses <= _STATUSES:
-        (status,) = statuses
+    status = next(iter(statuses), 502)
+    if len(statuses) == 1 and status in _REFUSALS:
         return ApiError(status, message, code=_CODES.get(status), retry_after=max(waits, default=None))
     status = 503 if statuses and statuses <= {503, 529} else 502
     return ApiError(status, message, code="upstream_error", retry_after=max(waits, default=None))

@@ -18,7 +18,7 @@ from tests.servers import Body, CountingServer, Reply
 ASK: Json = {"model": "archon/s", "messages": [{"role": "user", "content": "q"}]}
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 408, 409, 413, 422, 429])
+@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 405, 408, 409, 413, 422, 429, 451])
 def test_an_upstreams_refusal_keeps_its_status(tmp_path: Path, status: int) -> None:
     with CountingServer(lambda body: Reply("no", status=status)) as up:
         path = system(tmp_path, "s", fused(), [upstream(up.endpoint)])
@@ -27,7 +27,7 @@ def test_an_upstreams_refusal_keeps_its_status(tmp_path: Path, status: int) -> N
             assert ask(server.port, {**ASK, "model": "m"}).status == status
 
 
-@pytest.mark.parametrize(("status", "told"), [(500, 502), (502, 502), (503, 503), (529, 503)])
+@pytest.mark.parametrize(("status", "told"), [(500, 502), (502, 502), (503, 503), (504, 502), (529, 503)])
 def test_an_upstreams_failure_is_a_bad_gateway(tmp_path: Path, status: int, told: int) -> None:
     with CountingServer(lambda body: Reply("no", status=status)) as up:
         path = system(tmp_path, "s", voted(), [upstream(up.endpoint)])
