@@ -17,17 +17,19 @@ from archon.proxy.errors import invalid
 
 MOST_TOKENS = 2**31 - 1
 """Of one answer; more is no number that a model could mean."""
-_COPIES = ("n", "best_of")
+_COUNTS = (*((name, False) for name in TOKEN_BOUNDS), ("n", True), ("best_of", True))
 _TEXTS = ("text", "refusal")
 
 
 def check_counts(raw: Mapping[str, Any], max_n: int) -> None:
     """Raises ApiError 400 where a field that says how much may be answered is no whole number in its range."""
-    for names, most in ((TOKEN_BOUNDS, MOST_TOKENS), (_COPIES, max_n)):
-        for name in names:
-            value = raw.get(name)
-            if value is not None and not (type(value) is int and 1 <= value <= most):
-                raise invalid(f"{name}: it must be a whole number from 1 to {most:,}", name, "invalid_value")
+    for name, of_answers in _COUNTS:
+        value = raw.get(name)
+        if value is None:
+            continue
+        most = max_n if of_answers else MOST_TOKENS
+        if type(value) is not int or not 1 <= value <= most:
+            raise invalid(f"{name}: it must be a whole number from 1 to {most:,}", name, "invalid_value")
 
 
 def worst_case(body: bytes, raw: Mapping[str, Any], client: OpenAIClient, bounded: bool) -> tuple[int, int]:
@@ -44,8 +46,9 @@ def worst_case(body: bytes, raw: Mapping[str, Any], client: OpenAIClient, bounde
     count = len(messages) if isinstance(messages, list) else 0
     images = _attached(messages, bounded) * IMAGE_TOKENS
     prompt = len(body) + TEMPLATE_TOKENS + MESSAGE_TOKENS * count + images + (TOOL_TOKENS if raw.get("tools") else 0)
-    answer = max(raw.get(name) or 0 for name in TOKEN_BOUNDS) or client.spec.max_tokens or FORCED_MAX_TOKENS
-    return prompt, answer * max(raw.get(name) or 1 for name in _COPIES)
+    named = max(raw.get("max_tokens") or 0, raw.get("max_completion_tokens") or 0)
+    answer = named or client.spec.max_tokens or FORCED_MAX_TOKENS
+    return prompt, answer * max(raw.get("n") or 1, raw.get("best_of") or 1)
 
 
 def _attached(messages: object, bounded: bool) -> int:

@@ -13,7 +13,6 @@ from contextlib import nullcontext
 from typing import Any
 
 from archon.amounts import micro_usd
-from archon.clients.defaults import TOKEN_BOUNDS
 from archon.clients.openai import OpenAIClient
 from archon.clients.stack import FORCED_MAX_TOKENS
 from archon.errors import ClientError
@@ -26,6 +25,8 @@ from archon.proxy.feasible import check_size
 from archon.proxy.http import Call, Present
 from archon.proxy.passed import Passing
 from archon.proxy.relay import Relay
+
+_LIMITS = ("max_completion_tokens", "max_tokens")
 
 
 async def forward(call: Call, served: Served, raw: dict[str, Any]) -> None:
@@ -68,7 +69,7 @@ def prepared(body: bytes, raw: dict[str, Any], client: OpenAIClient, bounded: bo
     changes: dict[str, Any] = {name: value for name, value in options.body.items() if name not in raw}
     if raw["model"] != spec.upstream:
         changes["model"] = spec.upstream
-    limit = next((name for name in reversed(TOKEN_BOUNDS) if raw.get(name)), None)
+    limit = _LIMITS[0] if raw.get(_LIMITS[0]) else _LIMITS[1] if raw.get(_LIMITS[1]) else None
     if limit is None and (spec.max_tokens or bounded):
         changes[options.max_tokens_field] = spec.max_tokens or FORCED_MAX_TOKENS
     if raw.get("stream") and options.include_usage and not asks_usage(raw):

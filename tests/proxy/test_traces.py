@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -152,3 +154,17 @@ async def test_the_list_limits_each_kind_apart(tmp_path: Path) -> None:
     plan = store._rows("EXPLAIN QUERY PLAN " + module.LISTED, {"key": "key_1", "oldest": 0.0, "limit": 3})
     assert not [row for row in plan if row[3].startswith("SCAN traces")], "found by an index, whatever else is kept"
     await store.aclose()
+
+
+async def test_a_file_of_an_older_version_goes_on(tmp_path: Path) -> None:
+    store = TraceStore(tmp_path / "t.db")
+    with closing(sqlite3.connect(tmp_path / "t.db")) as db, db:
+        db.execute("DROP INDEX traces_by_kind")
+        db.execute("CREATE INDEX traces_by_key ON traces (key_id, at)")
+        db.execute("INSERT INTO traces VALUES ('tr_old', 'key_1', 1e12, '{}', '{}')")
+    await store.aclose()
+    again = TraceStore(tmp_path / "t.db")
+    saved(again, "tr_new")
+    await again.flush()
+    assert [row["trace_id"] for row in await again.list("key_1")] == ["tr_old", "tr_new"]
+    await again.aclose()
