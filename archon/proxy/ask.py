@@ -11,7 +11,7 @@ from archon.proxy.bounds import deeper_than
 from archon.proxy.errors import ApiError, invalid
 from archon.proxy.fields import Field
 from archon.proxy.json_schema import Form, read_form
-from archon.proxy.json_schema_check import MOST_STEPS, TooMuchError, failure
+from archon.proxy.json_schema_check import MOST_STEPS, Steps, TooMuchError, failure
 from archon.proxy.json_values import loads
 from archon.proxy.schema import ArchonOptions, ChatBody, ResponseFormat
 from archon.types import Message, Sampling
@@ -138,8 +138,8 @@ def wanted_form(given: ResponseFormat | None) -> Form | None:
     return read_form(given.json_schema.schema_)
 
 
-def check_answer(message: Message, finish_reason: str, ask: Ask) -> None:
-    """Raises ApiError where an answer breaks the form that was asked for. Takes a second or two at most.
+def check_answer(message: Message, finish_reason: str, ask: Ask, steps: Steps) -> None:
+    """Raises ApiError where an answer breaks the form that was asked for, or no steps are left to see whether it does.
 
     A tool call, a refusal and an answer that was cut off (`length`) are what they say they are, and are not checked.
     """
@@ -150,7 +150,7 @@ def check_answer(message: Message, finish_reason: str, ask: Ask) -> None:
     if ask.form is None:
         if not isinstance(value, dict):
             raise _broken("it is JSON, but no object")
-    elif (broken := schema_error(value, ask.form)) is not None:
+    elif (broken := schema_error(value, ask.form, steps)) is not None:
         raise _broken(broken)
 
 
@@ -163,14 +163,14 @@ def _value(text: str) -> Any:
         raise _broken("it is not JSON") from None
 
 
-def schema_error(value: object, form: Form) -> str | None:
+def schema_error(value: object, form: Form, steps: Steps) -> str | None:
     """What of a value breaks a schema; None = nothing."""
     try:
-        found = failure(form, value)
+        found = failure(form, value, steps)
     except RecursionError:
         return "it is nested too deeply for the schema"
     except TooMuchError:
-        return f"to check it against the schema takes more than {MOST_STEPS:,} steps"
+        return f"to check the answers against the schema takes more than {MOST_STEPS:,} steps"
     if found is None:
         return None
     path = ".".join(str(step) for step in found[0])[:200] or "the answer"

@@ -186,10 +186,10 @@ against it. A schema that could not be checked in bounded time, or of which a pa
   taken: a `$ref` may lead back from a property or an item;
 - `unevaluatedProperties`, `unevaluatedItems`, and `dependencies` and `additionalItems` of older drafts.
 
-`format` is an annotation, as the standard has it, and is not checked. An answer longer than 1,000,000 characters,
-nested deeper than 64 levels, or that takes more than 200,000 steps to check, counts as one that breaks the schema
-(502, `response_format_not_met`). NaN, the infinities and numbers beyond 1e308 are no JSON here. For a plain model
-that is passed through, schemas go on as they are, and nothing is checked.
+`format` is an annotation, as the standard has it, and is not checked. An answer longer than 1,000,000 characters or
+nested deeper than 64 levels counts as one that breaks the schema (502, `response_format_not_met`), and so do answers
+that together take more than 500,000 steps to check. NaN, the infinities and numbers beyond 1e308 are no JSON here.
+For a plain model that is passed through, schemas go on as they are, and nothing is checked.
 
 ## Tool calls inside an architecture
 

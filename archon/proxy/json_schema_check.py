@@ -13,32 +13,48 @@ from typing import Any
 from archon.proxy.json_schema import Form, Schema
 from archon.proxy.json_values import canonical, is_multiple
 
-MOST_STEPS = 200_000
-"""Of one check; about a second."""
+MOST_STEPS = 500_000
+"""Of all checks of one request; one or two seconds."""
 
 Failure = tuple[tuple[str | int, ...], str]
 """Where in a value, and which keyword."""
 
 
 class TooMuchError(Exception):
-    """The check would take more than `MOST_STEPS`."""
+    """The checks would take more steps than are left."""
 
 
-def failure(form: Form, value: object) -> Failure | None:
-    """The first part of a value that breaks a schema; None = it has the form. `value` as `json_values.loads` reads it.
+class Steps:
+    """How many steps checks may still take, together."""
+
+    def __init__(self, left: int = MOST_STEPS) -> None:
+        self._left = left
+
+    def spend(self, steps: int) -> None:
+        """Takes some. Raises TooMuchError where none are left."""
+        self._left -= steps
+        if self._left < 0:
+            raise TooMuchError
+
+
+def failure(form: Form, value: object, steps: Steps) -> Failure | None:
+    """The first part of a value that breaks a schema; None = it has the form.
+
+    Args:
+        value: as `json_values.loads` reads it.
 
     Raises:
         TooMuchError, RecursionError: the value is too large, or too deeply nested, to be checked.
     """
-    return _Check(form).failure(form.root, value)
+    return _Check(form, steps).failure(form.root, value)
 
 
 class _Check:
-    def __init__(self, form: Form) -> None:
+    def __init__(self, form: Form, steps: Steps) -> None:
         self._targets = form.targets
         self._known: dict[tuple[int, int], Failure | None] = {}
         self._enums: dict[int, frozenset[str]] = {}
-        self._steps = 0
+        self.spend = steps.spend
 
     def failure(self, schema: Schema, value: object) -> Failure | None:
         self.spend(1)
@@ -83,11 +99,6 @@ class _Check:
         found = canonical(value)
         self.spend(len(found) // 100)
         return found
-
-    def spend(self, steps: int) -> None:
-        self._steps += steps
-        if self._steps > MOST_STEPS:
-            raise TooMuchError
 
 
 def _size(value: object) -> int:

@@ -21,11 +21,11 @@ def as_chat(body: ResponsesBody) -> Json:
     chat["messages"] = system + asked
     if body.max_output_tokens is not None:
         chat["max_completion_tokens"] = body.max_output_tokens
-    if body.reasoning and body.reasoning.effort:
+    if body.reasoning and body.reasoning.effort is not None:
         chat["reasoning_effort"] = body.reasoning.effort
-    if body.text and body.text.verbosity:
+    if body.text and body.text.verbosity is not None:
         chat["verbosity"] = body.text.verbosity
-    if body.text and body.text.format:
+    if body.text and body.text.format is not None:
         chat["response_format"] = _format(body.text.format)
     if body.tools:
         chat["tools"] = [_tool(tool, index) for index, tool in enumerate(body.tools)]

@@ -17,6 +17,7 @@ from archon.proxy.architectures import Served
 from archon.proxy.ask import Ask, check_answer
 from archon.proxy.errors import ApiError
 from archon.proxy.http import Call, room
+from archon.proxy.json_schema_check import Steps
 from archon.proxy.ledger import Hold
 from archon.proxy.metered import Metered
 from archon.proxy.unmetered import FreeHold
@@ -164,15 +165,16 @@ async def _all_checked(results: list[Result], ask: Ask) -> list[Result]:
     """The results, each led by a candidate that has the form asked for; other requests go on meanwhile."""
     if ask.response_format is None:
         return results
-    return [await asyncio.to_thread(_checked, result, ask) for result in results]
+    steps = Steps()
+    return [await asyncio.to_thread(_checked, result, ask, steps) for result in results]
 
 
-def _checked(result: Result, ask: Ask) -> Result:
+def _checked(result: Result, ask: Ask, steps: Steps) -> Result:
     """The result with its best candidate that has the form asked for. Raises the first candidate's ApiError."""
     first: ArchonError | None = None
     for index, candidate in enumerate(result.candidates):
         try:
-            check_answer(candidate.message, candidate.finish_reason, ask)
+            check_answer(candidate.message, candidate.finish_reason, ask, steps)
         except ArchonError as error:
             first = first or error
             continue

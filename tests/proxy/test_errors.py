@@ -9,6 +9,7 @@ import pytest
 from archon.errors import ClientError, ConfigError, RunError
 from archon.proxy.ask import MOST_TEXT, Ask, check_answer
 from archon.proxy.errors import ApiError, from_error
+from archon.proxy.json_schema_check import Steps
 from archon.proxy.settings import Settings
 from archon.types import Message
 from tests.proxy.serving import Json, Serving, fused, system, upstream, voted
@@ -134,8 +135,8 @@ def test_an_answer_too_long_to_be_checked_is_an_error() -> None:
     asked = Ask((), response_format={"type": "json_object"})
     whole = Message("assistant", '{"a": "' + "x" * MOST_TEXT + '"}')
     with pytest.raises(ApiError, match="longer than"):
-        check_answer(whole, "stop", asked)
-    check_answer(whole, "length", asked)
+        check_answer(whole, "stop", asked, Steps())
+    check_answer(whole, "length", asked, Steps())
 
 
 def test_a_candidate_that_has_the_form_is_taken_in_the_place_of_one_that_has_not(tmp_path: Path) -> None:

@@ -394,6 +394,7 @@ BROKEN_RESPONSES: list[tuple[dict[str, Any], str]] = [
     ({"tool_choice": "required"}, "tool_choice"),
     ({"tool_choice": {"type": "function", "name": "look"}}, "tool_choice"),
     ({"tools": [FUNCTION], "tool_choice": {"type": "function", "name": "other"}}, "tool_choice"),
+    ({"text": {"format": {}}}, "response_format.type"),
     ({"text": {"format": {"type": "json_schema", "name": "x", "schema": {"pattern": "a"}}}}, "response_format"),
 ]
 

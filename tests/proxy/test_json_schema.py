@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from archon.proxy.errors import ApiError
-from archon.proxy.json_schema import DEEPEST, MOST, MOST_TEXT, REFUSED, read_form
-from archon.proxy.json_schema_check import TooMuchError, failure
+from archon.proxy.json_schema import DEEPEST, MOST, MOST_TEXT, REFUSED, Form, read_form
+from archon.proxy.json_schema_check import MOST_STEPS, Steps, TooMuchError, failure
 from archon.proxy.json_values import canonical, is_multiple, loads
 
 SCALARS = st.one_of(
@@ -68,7 +68,7 @@ ROOTS = schemas(SCHEMAS)
 def test_it_says_what_the_reference_implementation_says(root: Any, a: Any, b: Any, value: Any) -> None:
     schema = {**root, "$defs": {"a": a, "b": b}}
     expected = Draft202012Validator(schema).is_valid(value)
-    assert (failure(read_form(schema), loads(canonical(value))) is None) == expected
+    assert (failure(read_form(schema), loads(canonical(value)), Steps()) is None) == expected
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_it_says_what_the_reference_implementation_says(root: Any, a: Any, b: An
     ],
 )
 def test_it_tells_where_and_what(schema: Any, value: Any, where: Any) -> None:
-    assert failure(read_form(schema), value) == where
+    assert failure(read_form(schema), value, Steps()) == where
 
 
 def test_a_tree_may_be_recursive_and_its_subschemas_are_tried_once_a_value() -> None:
@@ -91,7 +91,7 @@ def test_a_tree_may_be_recursive_and_its_subschemas_are_tried_once_a_value() -> 
     value: Any = {"x": 1}
     for _ in range(25):
         value = {"x": 1, "next": value}
-    assert failure(read_form(node), value) is None
+    assert failure(read_form(node), value, Steps()) is None
 
 
 def doubling(levels: int) -> Any:
@@ -144,14 +144,14 @@ def test_what_is_no_schema_is_refused(schema: Any) -> None:
 
 def test_the_names_of_keywords_may_be_names_of_properties() -> None:
     form = read_form({"properties": {"pattern": {"type": "string"}}, "const": {"pattern": "a"}, "default": {"$ref": 1}})
-    assert failure(form, {"pattern": "a"}) is None
+    assert failure(form, {"pattern": "a"}, Steps()) is None
 
 
 def test_a_chain_as_long_as_is_taken_can_be_checked() -> None:
     chain: Any = {"type": "null"}
     for _ in range(DEEPEST - 1):
         chain = {"allOf": [chain]}
-    assert failure(read_form(chain), None) is None
+    assert failure(read_form(chain), None, Steps()) is None
     with pytest.raises(ApiError):
         read_form({"allOf": [chain]})
 
@@ -160,7 +160,17 @@ def test_a_check_has_an_end() -> None:
     """1,000 alternatives that all fail, on each of 2,000 items."""
     form = read_form({"contains": {"anyOf": [{"const": index, "type": "string"} for index in range(1000)]}})
     with pytest.raises(TooMuchError):
-        failure(form, [{"n": index} for index in range(2000)])
+        failure(form, [{"n": index} for index in range(2000)], Steps())
+
+
+def test_the_checks_of_one_request_share_their_steps() -> None:
+    """True takes one step."""
+    steps = Steps(MOST_STEPS)
+    steps.spend(MOST_STEPS - 1)
+    assert failure(read_form({}), 1, Steps()) is None
+    assert failure(Form(True, {}), 1, steps) is None
+    with pytest.raises(TooMuchError):
+        failure(Form(True, {}), 1, steps)
 
 
 @pytest.mark.parametrize("text", ["NaN", "[Infinity]", "1e999", "9" * 400, "-1e309", '{"a": '])
