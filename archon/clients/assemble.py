@@ -66,7 +66,7 @@ class Assembly:
         """Upstreams may send anything: what is not of the form is their failure, told in one line."""
         try:
             yield
-        except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+        except (KeyError, IndexError, TypeError, AttributeError, ValueError, OverflowError) as error:
             raise ClientError(
                 f"{self._where}: what came is not a stream of a chat completion ({type(error).__name__})"
             ) from error

@@ -9,6 +9,9 @@ from archon.clients.price import priced
 from archon.errors import ClientError
 from archon.types import Completion, Message, Price, TokenLogprob, Usage
 
+_MOST_TOKENS = 2**53 - 1
+"""Of a report that is believed: a whole number of any JSON reader."""
+
 
 def read_completion(raw: Mapping[str, Any], model: str, price: Price | None, seconds: float, where: str) -> Completion:
     """The first choice of a chat completion.
@@ -32,7 +35,7 @@ def read_completion(raw: Mapping[str, Any], model: str, price: Price | None, sec
             read_logprobs(choice.get("logprobs")),
             id=str(raw.get("id") or ""),
         )
-    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise ClientError(f"{where}: what came is not a chat completion ({type(error).__name__})") from error
 
 
@@ -42,17 +45,18 @@ def _is_empty(value: Any) -> bool:
 
 
 def read_usage(raw: Mapping[str, Any] | None, price: Price | None, seconds: float) -> Usage:
-    """The reported usage with its cost; no report = no tokens and an unknown cost."""
+    """The reported usage with its cost; no report, or one that no call can have = no tokens and an unknown cost.
+
+    Raises:
+        TypeError, ValueError, AttributeError, OverflowError: it is not of the form.
+    """
     raw = raw or {}
     details = raw.get("prompt_tokens_details") or {}
-    usage = Usage(
-        1,
-        int(raw.get("prompt_tokens") or 0),
-        int(raw.get("completion_tokens") or 0),
-        int(details.get("cached_tokens") or 0),
-        seconds=seconds,
-    )
-    return priced(usage, price)
+    prompt, completion = int(raw.get("prompt_tokens") or 0), int(raw.get("completion_tokens") or 0)
+    cached = int(details.get("cached_tokens") or 0)
+    if not (0 <= prompt <= _MOST_TOKENS and 0 <= completion <= _MOST_TOKENS):
+        prompt = completion = cached = 0
+    return priced(Usage(1, prompt, completion, cached, seconds=seconds), price)
 
 
 def read_logprobs(raw: Mapping[str, Any] | None) -> tuple[TokenLogprob, ...] | None:

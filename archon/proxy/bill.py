@@ -86,4 +86,4 @@ def _read(reported: object, price: Price | None, seconds: float) -> Usage | None
         usage = read_usage(reported, price, seconds)
     except (TypeError, ValueError, AttributeError, OverflowError):
         return None
-    return usage if usage.prompt_tokens > 0 <= usage.completion_tokens else None
+    return usage if usage.prompt_tokens > 0 else None

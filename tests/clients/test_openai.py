@@ -91,6 +91,25 @@ async def test_a_usage_that_was_not_reported_has_no_cost_rather_than_zero() -> N
         assert (await ask(server, price=PriceSpec(prompt=2, completion=10))).usage.cost_usd is None
 
 
+@pytest.mark.parametrize("usage", [(-7, 3), (7, -1000), (7, 10**400), (2**60, 3)])
+async def test_a_usage_that_no_call_can_have_is_none(usage: tuple[int, int]) -> None:
+    said = Reply("9", usage={"prompt_tokens": usage[0], "completion_tokens": usage[1]})
+    with CountingServer(lambda body: said) as server:
+        got = await ask(server, price=PriceSpec(prompt=2, completion=10))
+    assert got.text == "9"
+    assert (got.usage.prompt_tokens, got.usage.completion_tokens, got.usage.cost_usd) == (0, 0, None)
+
+
+@pytest.mark.parametrize("count", ["many", float("inf"), [3]])
+async def test_a_usage_of_another_form_is_an_error_of_ours_in_one_line(count: object) -> None:
+    said = Reply("9", usage={"prompt_tokens": 7, "completion_tokens": count})
+    with (
+        CountingServer(lambda body: said) as server,
+        pytest.raises(ClientError, match=r"is not a chat completion \(\w+\)$"),
+    ):
+        await ask(server)
+
+
 async def test_a_stream_is_assembled_with_its_tool_calls_and_usage() -> None:
     second = {"id": "call-2", "type": "function", "function": {"name": "mul", "arguments": "{}"}}
     reply = Reply("one two three", message={"tool_calls": [TOOL_CALL, second]}, finish_reason="tool_calls")

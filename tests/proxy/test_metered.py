@@ -59,3 +59,10 @@ def test_an_attempt_whose_answer_was_lost_is_charged_its_worst_case_beside_the_o
 def test_an_answer_from_the_cache_is_not_in_the_books(tmp_path: Path) -> None:
     total = booked(tmp_path, [], cache=True, asked=3)
     assert (total.spent_micro_usd, total.requests) == (2 * BILL, 2)
+
+
+@pytest.mark.parametrize("usage", [{"prompt_tokens": 7, "completion_tokens": -1000}, {"prompt_tokens": -7}, {}])
+def test_a_usage_that_no_model_can_have_is_charged_its_worst_case(tmp_path: Path, usage: dict[str, int]) -> None:
+    total = booked(tmp_path, [Reply("answer", usage=usage)])
+    assert total.flagged_micro_usd > BILL
+    assert total.spent_micro_usd == BILL + total.flagged_micro_usd
