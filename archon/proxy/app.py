@@ -177,7 +177,7 @@ def _chain(app: App, services: Services) -> App:
     app = BoundsMiddleware(app, max_body=settings.max_body_bytes)
     if services.keys is not None:
         app = KeyMiddleware(app, services.keys, services.open_to_all)
-    app = StoppingMiddleware(app)
+    app = StoppingMiddleware(app, services.under_way)
     return AccessLogMiddleware(app, content=settings.log_content, observe=services.metrics.request)
 
 
@@ -210,6 +210,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     finally:
         sweeping.cancel()
         remove()
+        await services.under_way.ended()
         await services.aclose()
 
 

@@ -22,6 +22,7 @@ from archon.proxy.metrics import Metrics
 from archon.proxy.passed import PassedRequests
 from archon.proxy.runs import Job, report
 from archon.proxy.settings import Settings
+from archon.proxy.stopping import UnderWay
 from archon.proxy.telemetry import Tracing
 from archon.proxy.traces import TraceStore
 from archon.proxy.unmetered import Unmetered
@@ -50,6 +51,7 @@ class Services:
     sandbox: CodeSandbox | None = None
     """For code that models write; None until something is served that runs any."""
     tracing: Tracing = field(default_factory=Tracing)
+    under_way: UnderWay = field(default_factory=UnderWay)
     retired: list[Catalogue] = field(default_factory=list)
 
     def swap(self, fresh: Catalogue) -> None:

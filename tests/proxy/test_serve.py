@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from archon.proxy.keys import open_store
-from tests.proxy.serving import Json, fake, fused, system
+from tests.proxy.serving import Json, fake, fused, system, upstream
 from tests.proxy.test_streaming import until
 from tests.proxy.wire import Stream, ask
+from tests.servers import CountingServer, Reply
 
 ASK: Json = {"messages": [{"role": "user", "content": "q"}]}
 
@@ -97,6 +98,23 @@ def test_it_serves_reloads_and_drains(tmp_path: Path, path: Path) -> None:
             process.child.send_signal(signal.SIGTERM)
             assert list(blocks)[-1] == "data: [DONE]"
         assert process.child.wait(90) == -signal.SIGTERM, "it drains, then dies of the signal it got"
+
+
+@pytest.mark.parametrize("model", ["archon/s", "m"])
+def test_a_stream_that_it_has_no_time_to_end_is_told_so(tmp_path: Path, model: str) -> None:
+    """The upstream says a word every half minute, and the drain is no second long."""
+    with CountingServer(lambda body: Reply("one two", between=30.0 if body.get("stream") else 0.0)) as up:
+        path = system(tmp_path, "s", fused(), [upstream(up.endpoint)])
+        arguments = (str(path), "--port", "0", "--drain", "0", "--store", str(tmp_path / "proxy.db"))
+        with serving(*arguments) as process, Stream(process.port, {**ASK, "model": model, "stream": True}) as stream:
+            blocks = stream.blocks()
+            next(blocks)
+            process.child.send_signal(signal.SIGTERM)
+            *_, last = blocks
+            assert process.child.wait(90) == -signal.SIGTERM
+            assert process.child.stderr is not None
+            assert "Traceback" not in process.child.stderr.read()
+    assert "server_stopped" in last
 
 
 def test_a_key_closes_the_door(tmp_path: Path, path: Path) -> None:
