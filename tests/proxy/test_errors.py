@@ -142,7 +142,7 @@ def test_an_answer_too_long_to_be_checked_is_an_error() -> None:
 def test_a_candidate_that_has_the_form_is_taken_in_the_place_of_one_that_has_not(tmp_path: Path) -> None:
     """Of a ranker's three answers the second is the first that is JSON."""
     replies = [Reply("prose"), Reply('{"a": 1}'), Reply("prose"), Reply("RANKING: 1 > 2 > 3")]
-    nodes = [
+    nodes: list[Json] = [
         {"id": "drafts", "layer": "generator", "model": "m", "params": {"samples": 3}},
         {"id": "rank", "layer": "ranker", "model": "m", "inputs": ["drafts"]},
     ]

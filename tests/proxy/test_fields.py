@@ -262,7 +262,7 @@ def test_all_fields_of_a_response_are_tried_here() -> None:
 
 
 def test_tools_of_a_response_reach_every_writer(served: Served) -> None:
-    given = {"tools": [FUNCTION], "tool_choice": "required", "parallel_tool_calls": False}
+    given: Any = {"tools": [FUNCTION], "tool_choice": "required", "parallel_tool_calls": False}
     answer = served.ask(path=RESPONSES, **given)
     assert answer.status == 200, answer.body
     assert answer.json["parallel_tool_calls"] is False
@@ -285,13 +285,15 @@ def test_harmless_fields_of_a_response_are_taken_and_not_sent(served: Served) ->
 @pytest.mark.parametrize("name", fields.RESPONSES)
 def test_null_is_as_good_as_nothing_in_a_response(served: Served, name: str) -> None:
     if name not in ("model", "input"):
-        assert served.ask(path=RESPONSES, **{name: None}).status == 200
+        nothing: Any = {name: None}
+        assert served.ask(path=RESPONSES, **nothing).status == 200
 
 
 @pytest.mark.parametrize("name", fields.CHAT)
 def test_null_is_as_good_as_nothing_in_a_chat(served: Served, name: str) -> None:
     if name not in ("model", "messages"):
-        assert served.ask(**{name: None}).status == 200
+        nothing: Any = {name: None}
+        assert served.ask(**nothing).status == 200
         assert len(served.up.bodies) == 4
 
 
