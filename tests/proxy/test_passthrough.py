@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from archon.proxy.book import Total
 from archon.proxy.keys import open_store
-from archon.proxy.ledger import Total
 from archon.proxy.settings import Settings
 from tests.proxy.serving import Json, Serving, fused, system, upstream
 from tests.proxy.test_streaming import until

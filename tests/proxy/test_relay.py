@@ -95,22 +95,20 @@ def test_the_end_is_seen_however_it_is_written(mark: bytes) -> None:
 
 def test_a_stream_whose_answers_all_have_their_finish_reason_is_done() -> None:
     relay = Relay(show_usage=False, copies=2)
-    passed(relay, [WORDS[0], end(0)])
-    assert not relay.done
-    passed(relay, [end(0), end(1, None)])
-    assert not relay.done
-    passed(relay, [end(1, "length")])
-    assert relay.done
+    seen = []
+    for pieces in ([WORDS[0], end(0)], [end(0), end(1, None)], [end(1, "length")]):
+        passed(relay, pieces)
+        seen.append(relay.done)
+    assert seen == [False, False, True]
 
 
 def test_usage_is_a_bill_only_when_it_is_the_last() -> None:
-    relay = Relay(show_usage=True)
-    passed(relay, [end(0, None, usage={"prompt_tokens": 3, "completion_tokens": 1})])  # some count as they go
-    assert relay.bill is None
-    passed(relay, [end(0, "stop")])
-    assert relay.bill is None
-    passed(relay, [DONE])
-    assert relay.bill == {"prompt_tokens": 3, "completion_tokens": 1}
+    relay, bills = Relay(show_usage=True), []
+    counted = {"prompt_tokens": 3, "completion_tokens": 1}  # some upstreams count as they go
+    for piece in (end(0, None, usage=counted), end(0, "stop"), DONE):
+        passed(relay, [piece])
+        bills.append(relay.bill)
+    assert bills == [None, None, counted]
     beside = Relay(show_usage=True)
     passed(beside, [end(0, "stop", usage=USAGE)])
     assert beside.bill == USAGE
