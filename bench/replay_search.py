@@ -159,11 +159,12 @@ def run(data: Path, recording: Recording, truth: dict[str, Bits], seed: int, sam
     winner = result.summary["winner"]["hash"]
     ours = truth[winner][lines["held_out"]]
     theirs = recording.codes[recording.names.index(rival)][lines["held_out"]] == 0
-    quality = {key: float(bits[lines["selection"]].mean()) for key, bits in truth.items()}
+    # Whole questions: 3 of 600 are half a point, which the difference of two rounded shares may miss.
+    solved = {key: int(bits[lines["selection"]].sum()) for key, bits in truth.items()}
     return {
         "seed": seed,
         "evaluated": len({each.hash for each in study.order} & truth.keys()),
-        "gap": 100 * (max(quality.values()) - quality[winner]),
+        "gap": 100 * (max(solved.values()) - solved[winner]) / len(lines["selection"]),
         "quality": result.summary["winner"]["quality"],
         "quality_apart": float(ours.mean()),
         "verdict": verdict_of(result.verdict),
