@@ -105,7 +105,7 @@ async function submit() {
     await follow(answered.get("x-archon-trace-id"));
   } catch (error) {
     byId("progress").textContent = error.name === "AbortError" ? "stopped" : "failed";
-    await past();
+    await pastSoon();
     throw error;
   } finally {
     running = null;
@@ -140,12 +140,15 @@ function told(event) {
   return [event.layer?.replaceAll("_", " "), event.node, event.state].filter(Boolean).join(" · ") || "running";
 }
 
+// A request is listed just after its end, a plain model's a second later.
+function pastSoon() {
+  setTimeout(() => guarded(past), 1500);
+  return past();
+}
+
 // The trace is written just after the answer: it is looked for a few times.
 async function follow(id) {
-  if (!id) {
-    setTimeout(() => guarded(past), 1500); // a plain model's request is listed a second later
-    return past();
-  }
+  if (!id) return pastSoon();
   for (let left = 10; left; left--) {
     try {
       await open(id);
