@@ -42,7 +42,7 @@ UPSTREAM, PORT = 18120, 18121
 TIMEOUT, RETRIES = 5.0, 2
 """Seconds for one call; further attempts of an architecture's calls."""
 DRAFTS = 2
-STATUSES = {"500": 502, "503": 503, "429": 429, "cut": 502, "silent": 504}
+STATUSES = {"500": 500, "503": 503, "429": 429, "cut": 502, "silent": 504}
 """What a plain model's client must be told of what the upstream did."""
 NODES = [
     {"id": "drafts", "layer": "generator", "model": "m", "params": {"samples": DRAFTS}},
