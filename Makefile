@@ -9,7 +9,7 @@ OUT ?= demo
 
 demo: $(STAMP)  ## search over real models, end with a verdict and a report
 	$(BIN)/archon search zoo --benchmark ledger+minicode --seed 1 \
-		--trials 20 -o search=40 -o selection=80 -o held_out=500 --out $(OUT) --json $(OUT).json --resume
+		--trials 16 -o search=40 -o selection=60 -o held_out=500 --out $(OUT) --json $(OUT).json --resume
 
 test: $(STAMP)  ## the test suite, with the coverage it must keep
 	$(BIN)/python -m pytest -n 2 -m "not slow" --cov --cov-report=term:skip-covered --cov-fail-under=90
