@@ -27,15 +27,15 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench.proxy_processes import cpu_seconds, process, wait_for
 from bench.proxy_staged import Requests
 
-ROOT = Path(__file__).parent.parent
 UPSTREAM, PORTS = 18100, {"ours": 18101, "minimal": 18102, "litellm": 18103, "optillm": 18104}
 CONNECTIONS = 16
 PEERS = {
@@ -152,57 +152,7 @@ async def _body(reader: asyncio.StreamReader, head: bytes) -> None:
     await reader.readexactly(2)
 
 
-# --- processes --------------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def process(
-    command: Sequence[str], core: int, environ: dict[str, str] | None = None
-) -> Iterator[subprocess.Popen[bytes]]:
-    """A process on one core, ended on the way out."""
-    pinned = ["taskset", "-c", str(core), *command]
-    log = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the process
-    child = subprocess.Popen(pinned, stdout=log, stderr=log, env={**os.environ, **(environ or {})}, cwd=ROOT)
-    try:
-        yield child
-    finally:
-        child.terminate()
-        try:
-            child.wait(10)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
-        log.close()
-
-
-def wait_for(port: int, child: subprocess.Popen[bytes], seconds: float = 240.0) -> bool:
-    """Whether something listens on the port in time."""
-    import socket
-
-    end = time.monotonic() + seconds
-    while time.monotonic() < end and child.poll() is None:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return True
-        time.sleep(0.1)
-    return False
-
-
-def cpu_seconds(pid: int) -> float:
-    """User and system time of a process and its children so far."""
-    seconds = 0.0
-    for each in [pid, *_children(pid)]:
-        try:
-            fields = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        seconds += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    return seconds
-
-
-def _children(pid: int) -> list[int]:
-    found = [int(each) for path in Path(f"/proc/{pid}/task").glob("*/children") for each in path.read_text().split()]
-    return found + [grand for child in found for grand in _children(child)]
+# --- the proxies ------------------------------------------------------------------------------------------------------
 
 
 @dataclass

@@ -35,7 +35,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.proxy_passthrough import process, wait_for
+from bench.proxy_processes import process, wait_for
 from bench.proxy_staged import PRICE, Book, Connection, Reply, Stage, answer, counted, serve
 
 UPSTREAM, PORT = 18120, 18121
