@@ -16,7 +16,12 @@ if TYPE_CHECKING:
     from specdec.bench import Plan
     from specdec.crossover import Point
     from specdec.decoder import SpecDecoder
+    from specdec.head import AcceptanceHead
     from specdec.prompts import Prompt
+    from specdec.settings import Training
+
+_TUNED_ON = 256
+"""Prompts that the behaviour at each number of rows is tried on."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,6 +55,9 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--temperature", type=float, nargs="+", default=[0.0, 0.7, 1.0], help="temperatures served")
     train.add_argument("--tokens", type=int, default=128, help="most tokens per text (default 128)")
     train.add_argument("--seed", type=int, default=0)
+    train.add_argument(
+        "--batches", type=int, nargs="*", metavar="N", help="rows that decode together to tune for (default 1 … 64)"
+    )
     train.set_defaults(run=_train)
     bench = commands.add_parser("bench", help="measure every stop policy on the same prompts")
     _add_pair(bench)
@@ -112,6 +120,31 @@ def _train(options: argparse.Namespace) -> None:
         f"threshold h* = {threshold.h:.3f} (multiplier {threshold.multiplier:g}), "
         f"predicted speed-up {threshold.rate:.2f}{'' if threshold.pays else ': speculation does not pay here'}"
     )
+    _tune(pair, report.head, prompts, settings, options)
+
+
+def _tune(
+    pair: SpecDecoder,
+    head: AcceptanceHead,
+    prompts: Sequence[Prompt],
+    settings: Training,
+    options: argparse.Namespace,
+) -> None:
+    """What the head is to do for each number of rows, tried on this machine and written beside its weights."""
+    from specdec.calibrate import load_windows
+    from specdec.decoder import SpecDecoder
+    from specdec.head import save_head
+    from specdec.stages import BATCHES, stages
+
+    batches = BATCHES if options.batches is None else sorted(options.batches)
+    tuned = SpecDecoder(pair.target, pair.draft, head=head)
+    ids = [pair.encode(prompt) for prompt in prompts[:_TUNED_ON]]
+    heat = max(settings.temperatures)
+    found = stages(tuned, load_windows(options.out), ids, batches, temperature=heat, tokens=settings.tokens)
+    save_head(head.with_stages(found), options.out)
+    for batch, h, most in found:
+        said = f"h {h:.3f}, at most {most} tokens a draft" if most else "plain decoding (K = 0)"
+        print(f"{batch} rows together: {said}")
 
 
 def _bench(options: argparse.Namespace) -> None:

@@ -1,5 +1,5 @@
-"""Every stop policy on the same prompts with the same random numbers, in one process, interleaved; medians and
-intervals.
+"""Every stop policy on the same prompts with the same random numbers, in one process, interleaved block by block of
+prompts; medians and intervals.
 
 Speed is measured as wall time and, apart from it, counted: verification rate V and discard rate D with measured step
 costs give the speed-up that the cost model predicts (2405.19715, eq. 2.1, with the cost of longer verification and of
@@ -9,9 +9,8 @@ a round added).
 from __future__ import annotations
 
 import random
-import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from specdec.bounds import Bounds, bounds
@@ -19,13 +18,16 @@ from specdec.costs import measure
 from specdec.dataset import Text
 from specdec.decoder import Generation, SpecDecoder
 from specdec.errors import SpecDecError
+from specdec.paired import Cells, Interval, ratio, speed
 from specdec.params import Sampling
 from specdec.prompts import Prompt
 from specdec.threshold import Costs
 
-PLAIN = "off"
+PLAIN, LEARNT = "off", "specdec++"
 ADAPTIVE = ("heuristic", "confidence", "product", "svip", "adaedl", "logistic")
 FIXED = tuple(f"fixed:{k}" for k in range(1, 21))
+_BLOCK = 8
+"""Prompts that a system decodes before the next system's turn."""
 
 Run = Callable[[Sequence[list[int]], Sequence[Sampling]], list[Generation]]
 """Generates for all prompts; what is timed."""
@@ -49,21 +51,12 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Interval:
-    """A median with a 95 % bootstrap interval."""
-
-    median: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, slots=True)
 class Line:
     """One system at one temperature. V, D, pass_tokens and predicted are None where a foreign system does not count
     them.
 
-    speedup: over plain decoding, pairs of one repetition. V: target passes per token. D: discarded tokens per token.
-    predicted: the cost model's speed-up. of_oracle: speedup / the oracle's.
+    speedup: over plain decoding. V: target passes per token. D: discarded tokens per token. predicted: the cost model's
+    speed-up. of_oracle: speedup / the oracle's. ahead: how much faster `specdec++` is; None without a head.
     """
 
     system: str
@@ -76,6 +69,7 @@ class Line:
     pass_tokens: float | None
     predicted: float | None
     of_oracle: float
+    ahead: Interval | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +86,9 @@ class Outcome:
 
 @dataclass(slots=True)
 class _Tally:
-    """What one system did: seconds of each repetition, and the counts of one (all repetitions draw the same)."""
+    """What one system did: its times, and the counts of all repetitions."""
 
-    seconds: list[float] = field(default_factory=list)
+    cells: Cells = field(default_factory=Cells)
     tokens: int = 0
     passes: int = 0
     drafted: int = 0
@@ -133,23 +127,22 @@ def _at(
     texts = _texts(systems[PLAIN](ids, samplings), ids, samplings)
     tallies = {name: _Tally() for name in systems}
     order, shuffler = list(systems), random.Random(plan.seed)
+    size = max(_BLOCK, plan.batch)
     for turn in range(plan.repeats):
-        # A new order each time, so that no system always runs on a machine that another has just warmed.
-        shuffler.shuffle(order)
-        for name in order:
-            _timed(systems[name], ids, samplings, tallies[name])
+        for at in range(0, len(ids), size):
+            # A new order each time, so that no system always runs on a machine that another has just warmed.
+            shuffler.shuffle(order)
+            for name in order:
+                _timed(systems[name], ids[at : at + size], samplings[at : at + size], tallies[name], turn)
         say(f"temperature {temperature:g}: repetition {turn + 1}/{plan.repeats}")
     limits = bounds(pair, texts, costs, plan.seed)
-    plain = tallies[PLAIN]
     judged = {name: head_costs if name.startswith("specdec++") else costs for name in tallies}
-    lines = [
-        _line(name, temperature, tally, plain, judged[name], limits, name in foreign) for name, tally in tallies.items()
-    ]
+    lines = [_line(name, temperature, tallies, judged[name], limits, name in foreign) for name in tallies]
     return Outcome(temperature, costs, head_costs, limits, tuple(lines))
 
 
 def _systems(pair: SpecDecoder, plan: Plan) -> dict[str, Run]:
-    names = [PLAIN, *(name for name in plan.systems if name != PLAIN), *(["specdec++"] if pair.head else [])]
+    names = [PLAIN, *(name for name in plan.systems if name != PLAIN), *([LEARNT] if pair.head else [])]
     return {name: _decoder(pair, name, plan.batch).generate for name in dict.fromkeys(names)}
 
 
@@ -158,43 +151,37 @@ def _decoder(pair: SpecDecoder, policy: str, batch: int) -> SpecDecoder:
     return SpecDecoder(pair.target, pair.draft, policy, head=head, batch=batch)
 
 
-def _timed(run: Run, ids: Sequence[list[int]], samplings: Sequence[Sampling], tally: _Tally) -> None:
+def _timed(run: Run, ids: Sequence[list[int]], samplings: Sequence[Sampling], tally: _Tally, repetition: int) -> None:
     start = time.perf_counter()
     results = run(ids, samplings)
-    tally.seconds.append(time.perf_counter() - start)
-    tally.tokens = sum(len(result.tokens) for result in results)
-    tally.passes = sum(result.passes for result in results)
-    tally.drafted = sum(result.drafted for result in results)
-    tally.accepted = sum(result.accepted for result in results)
+    seconds, tokens = time.perf_counter() - start, sum(len(result.tokens) for result in results)
+    tally.cells.add(repetition, seconds, tokens)
+    tally.tokens += tokens
+    tally.passes += sum(result.passes for result in results)
+    tally.drafted += sum(result.drafted for result in results)
+    tally.accepted += sum(result.accepted for result in results)
 
 
 def _line(
-    name: str, temperature: float, tally: _Tally, plain: _Tally, costs: Costs, limits: Bounds, foreign: bool
+    name: str, temperature: float, tallies: Mapping[str, _Tally], costs: Costs, limits: Bounds, foreign: bool
 ) -> Line:
-    speeds = [tally.tokens / seconds for seconds in tally.seconds]
-    against = [speed * seconds / plain.tokens for speed, seconds in zip(speeds, plain.seconds, strict=True)]
-    speedup = interval(against)
+    tally, best = tallies[name], tallies.get(LEARNT)
+    speedup = ratio(tally.cells, tallies[PLAIN].cells)
     tokens, passes = tally.tokens, tally.passes
     spent = passes + (costs.overhead * passes if tally.drafted else 0.0) + tally.drafted * (costs.draft + costs.verify)
     return Line(
         system=name,
         temperature=temperature,
         tokens=tokens,
-        speed=interval(speeds),
+        speed=speed(tally.cells),
         speedup=speedup,
         V=None if foreign else passes / tokens,
         D=None if foreign else (tally.drafted - tally.accepted) / tokens,
         pass_tokens=None if foreign else tokens / passes,
         predicted=None if foreign else tokens / spent,
         of_oracle=speedup.median / limits.oracle,
+        ahead=ratio(best.cells, tally.cells) if best else None,
     )
-
-
-def interval(values: Sequence[float], resamples: int = 2000) -> Interval:
-    """The median and the 2.5 and 97.5 percentiles of the medians of bootstrap resamples (seeded)."""
-    chooser = random.Random(0)
-    medians = sorted(statistics.median(chooser.choices(values, k=len(values))) for _ in range(resamples))
-    return Interval(statistics.median(values), medians[round(0.025 * resamples)], medians[round(0.975 * resamples) - 1])
 
 
 def _texts(results: Sequence[Generation], ids: Sequence[list[int]], samplings: Sequence[Sampling]) -> list[Text]:

@@ -67,7 +67,7 @@ def _spared(head: AcceptanceHead, dev: Examples, labels: Tensor, sure: float) ->
     spared = head.with_sure(sure, 1.0)
     with torch.inference_mode():
         found = labels[spared.surely(inputs(head.config, dev))]
-    return head.with_sure(sure, float(found.mean())) if len(found) else head
+    return head.with_sure(sure, float(found.mean()), 1.0 - len(found) / len(labels)) if len(found) else head
 
 
 def make_windows(head: AcceptanceHead, examples: Examples) -> list[Window]:
@@ -85,7 +85,7 @@ def make_windows(head: AcceptanceHead, examples: Examples) -> list[Window]:
 
 
 def load_windows(folder: str | Path) -> list[Window]:
-    """The dev roll-outs that lie beside a head, for `specdec.costs.plan` on this machine."""
+    """The dev roll-outs that lie beside a head, for `specdec.stages` on this machine."""
     file = Path(folder) / "windows.json"
     if not file.is_file():
         raise SpecDecError(f"no roll-outs at {file}: train the head with python -m specdec train")

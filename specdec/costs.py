@@ -6,7 +6,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -14,18 +14,15 @@ from specdec.decode import Batch
 from specdec.decoder import SpecDecoder
 from specdec.models import feed
 from specdec.params import Sampling
-from specdec.policies.base import LIMIT
 from specdec.policies.fixed import Fixed
 from specdec.policies.specdecpp import SpecDecPP
 from specdec.rows import Row
 from specdec.sampling import SeededDraws
-from specdec.threshold import Costs, Window, best_length, derive
+from specdec.threshold import Costs
 
 LENGTHS = (1, 2, 4, 8)
 _RAGGED = 5
 """Rows' lengths differ by less than this."""
-_MARGIN = 1.1
-"""Speculation has to promise at least this speed-up: a smaller one is within the error of costs so measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +40,23 @@ def measure(
 
     Of the repeats the fastest counts: what else runs on the machine only ever adds time.
     The slope of the round's time over its length is c + c_v, that of the target's pass over its width c_v, and the
-    rest of the round's time at length 0 the overhead. The head is evaluated where the pair has one.
+    rest of the round's time at length 0 the overhead. Where the pair has a head, c holds its evaluation for the share
+    of tokens that it is asked about.
     """
+    found = _measured(_without_head(pair), batch, temperature, prompt, repeats)
+    if pair.head is None:
+        return found
+    always = SpecDecoder(pair.target, pair.draft, head=pair.head.with_sure(2.0, 1.0))
+    more = _measured(always, batch, temperature, prompt, repeats).costs.draft - found.costs.draft
+    draft = found.costs.draft + pair.head.config.asked * max(0.0, more)
+    return replace(found, costs=replace(found.costs, draft=draft))
+
+
+def _without_head(pair: SpecDecoder) -> SpecDecoder:
+    return SpecDecoder(pair.target, pair.draft, "off")
+
+
+def _measured(pair: SpecDecoder, batch: int, temperature: float, prompt: int, repeats: int) -> Measured:
     lengths = [k for k in LENGTHS if prompt + (repeats + 2) * (k + 1) < pair.target.model.context]
     plain: list[float] = []
     rounds: dict[int, list[float]] = {k: [] for k in lengths}
@@ -66,24 +78,6 @@ def measure(
     per_token = max(per_token, 1e-3)
     verify = min(max(0.0, verify), per_token)
     return Measured(base, Costs(draft=per_token - verify, verify=verify, overhead=max(0.0, start - 1.0)))
-
-
-def plan(pair: SpecDecoder, windows: Sequence[Window], batches: Sequence[int], temperature: float = 0.0) -> SpecDecPP:
-    """A `specdec++` whose threshold follows from the costs measured at each batch size, and which does not draft
-    where that would not pay. windows: as `specdec.calibrate.load_windows` gives them; batches: rising, the first is
-    where it begins."""
-    stages = tuple(_stage(pair, windows, size, temperature) for size in batches)
-    _, h, most = stages[0]
-    return SpecDecPP(h, maximum=most, stages=stages)
-
-
-def _stage(pair: SpecDecoder, windows: Sequence[Window], size: int, temperature: float) -> tuple[int, float, int]:
-    costs = measure(pair, batch=size, temperature=temperature).costs
-    if size == 1:
-        most, threshold = LIMIT, derive(windows, costs)
-    else:
-        most, threshold = best_length(windows, costs, size)
-    return size, threshold.h, most if threshold.rate > _MARGIN else 0
 
 
 def _batch(pair: SpecDecoder, size: int, temperature: float, prompt: int, k: int) -> Batch:

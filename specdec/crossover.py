@@ -1,8 +1,7 @@
 """What speculation is worth at each batch size, and from which size on it is not: plain decoding beside `specdec++`.
 
-Drafting and verifying cost more beside many rows, where a plain step is nearly free. At each size the threshold is
-derived from costs measured at that size (`specdec.costs`), with the most tokens a draft may have; K is 0 where the
-derived gain is below 10 %.
+Drafting and verifying cost more beside many rows, where a plain step is nearly free. What `specdec++` does at each size
+is tuned on the first half of the prompts (`specdec.stages`); what came of it is measured on the second.
 """
 
 from __future__ import annotations
@@ -11,21 +10,27 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from specdec.bench import Interval, Plan, interval
-from specdec.costs import plan as staged
+from specdec.bench import Plan
 from specdec.decoder import SpecDecoder
 from specdec.errors import SpecDecError
+from specdec.paired import Cells, Interval, ratio, speed
 from specdec.params import Sampling
+from specdec.policies.specdecpp import SpecDecPP
 from specdec.prompts import Prompt
+from specdec.stages import BATCHES, Stage
+from specdec.stages import stages as staged
 from specdec.threshold import Window
 
-BATCHES = (1, 2, 4, 8, 16, 64)
+_BLOCK = 8
+"""Prompts of a block at least; twice the batch where that is more."""
+_BLOCKS = 4
+"""Blocks of a repetition."""
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
     """threshold: h at this size. most: tokens a round at most; 0 = plain decoding is the better. plain, speed: tokens a
-    second without and with the policy. speedup: pairs of one repetition."""
+    second without and with the policy, prompts read and all. speedup: of the same blocks of prompts."""
 
     batch: int
     threshold: float
@@ -44,14 +49,19 @@ def crossover(
     say: Callable[[str], None] = lambda line: None,
 ) -> list[Point]:
     """One point for each size, at the plan's first temperature. pair: with a head. windows: those that lie beside it
-    (`specdec.calibrate.load_windows`). Prompts are repeated where a batch needs more."""
+    (`specdec.calibrate.load_windows`). prompts: at least two; repeated where a batch needs more."""
     if pair.head is None:
         raise SpecDecError("what speculation is worth by batch size is measured with a head: give --head FOLDER")
-    found = []
-    for batch in batches:
-        policy = staged(pair, windows, (batch,), plan.temperatures[0])
-        found.append(_point(pair, prompts, plan, batch, policy.threshold, policy.maximum))
-        say(f"batch {batch}: {found[-1].speedup.median:.2f} ×")
+    if len(prompts) < 2:
+        raise SpecDecError(
+            "what speculation is worth by batch size needs two prompts at least: one to tune, one to try"
+        )
+    ids = [pair.encode(prompt) for prompt in prompts]
+    half, heat, found = len(ids) // 2, plan.temperatures[0], list[Point]()
+    for size in batches:
+        (stage,) = staged(pair, windows, ids[:half], (size,), temperature=heat, tokens=plan.tokens)
+        found.append(_point(pair, ids[half:], plan, stage))
+        say(f"batch {size}: {found[-1].speedup.median:.2f} ×")
     return found
 
 
@@ -78,22 +88,26 @@ def markdown(points: Sequence[Point]) -> str:
     return "\n".join([*lines, "", said]) + "\n"
 
 
-def _point(pair: SpecDecoder, prompts: Sequence[Prompt], plan: Plan, batch: int, threshold: float, most: int) -> Point:
-    count = -(-max(batch, 8) // batch) * batch
-    ids = [pair.encode(prompts[i % len(prompts)]) for i in range(count)]
-    heat = plan.temperatures[0]
-    samplings = [Sampling(temperature=heat, max_tokens=plan.tokens, seed=plan.seed + i) for i in range(count)]
-    rule = f"specdec++:{threshold},maximum={most}" if most else "off"
+def _point(pair: SpecDecoder, prompts: Sequence[list[int]], plan: Plan, stage: Stage) -> Point:
+    size, threshold, most = stage
+    block = max(_BLOCK, 2 * size)
+    ids = [prompts[i % len(prompts)] for i in range(_BLOCKS * block)]
+    samplings = [
+        Sampling(temperature=plan.temperatures[0], max_tokens=plan.tokens, seed=plan.seed + i) for i in range(len(ids))
+    ]
+    rule = SpecDecPP(threshold, maximum=most)
     arms = {
-        "plain": SpecDecoder(pair.target, pair.draft, "off", batch=batch),
-        "speed": SpecDecoder(pair.target, pair.draft, rule, head=pair.head, batch=batch),
+        "plain": SpecDecoder(pair.target, pair.draft, "off", batch=size),
+        "speed": SpecDecoder(pair.target, pair.draft, rule, head=pair.head, batch=size),
     }
-    rates: dict[str, list[float]] = {name: [] for name in arms}
-    for turn in range(plan.repeats + 1):
-        for name, decoder in arms.items() if turn % 2 else reversed(arms.items()):
-            start = time.perf_counter()
-            tokens = sum(len(result.tokens) for result in decoder.generate(ids, samplings))
-            if turn:  # the first turn warms the caches
-                rates[name].append(tokens / (time.perf_counter() - start))
-    ratios = [speed / plain for speed, plain in zip(rates["speed"], rates["plain"], strict=True)]
-    return Point(batch, threshold, most, interval(rates["plain"]), interval(rates["speed"]), interval(ratios))
+    cells = {name: Cells() for name in arms}
+    for turn in range(plan.repeats):
+        for at in range(0, len(ids), block):
+            for name in list(arms) if at // block % 2 else reversed(arms):
+                start = time.perf_counter()
+                results = arms[name].generate(ids[at : at + block], samplings[at : at + block])
+                seconds = time.perf_counter() - start
+                cells[name].add(turn, seconds, sum(len(result.tokens) for result in results))
+    return Point(
+        size, threshold, most, speed(cells["plain"]), speed(cells["speed"]), ratio(cells["speed"], cells["plain"])
+    )

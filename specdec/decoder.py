@@ -16,6 +16,7 @@ from specdec.head import AcceptanceHead, HeadPredictor, load_head
 from specdec.models import Loaded, check_pair, feed, load
 from specdec.params import Sampling
 from specdec.policies import Policy, make
+from specdec.policies.specdecpp import SpecDecPP
 from specdec.prompts import Prompt
 from specdec.rows import Finish, Row
 from specdec.sampling import Draws, SeededDraws
@@ -61,9 +62,9 @@ class SpecDecoder:
     """Generates exactly what the target alone would (in law; at temperature 0 token for token), in fewer target passes.
 
     target, draft: model folders, or what `specdec.models.load` returned. policy: see `specdec.policies`; by default
-    "specdec++" with a head (at the threshold it carries), "logistic" without one, "off" without a draft. head: a folder
-    made by `python -m specdec train`, or a loaded head. batch: the most rows that decode together. fallback: the
-    policy at temperatures the head was not trained for.
+    "specdec++" with a head (at the threshold it carries, and what was tuned for each number of rows), "logistic"
+    without one, "off" without a draft. head: a folder made by `python -m specdec train`, or a loaded head. batch: the
+    most rows that decode together. fallback: the policy at temperatures the head was not trained for.
     Raises SpecDecError for a missing folder, two vocabularies, a head that does not fit the draft or is missing.
     """
 
@@ -238,7 +239,7 @@ class SpecDecoder:
         if policy is None:
             policy = "off" if self.draft is None else "specdec++" if self.head else "logistic"
         if policy == "specdec++" and self.head and self.head.config.threshold is not None:
-            policy = f"specdec++:{self.head.config.threshold}"
+            policy = SpecDecPP(self.head.config.threshold, stages=self.head.config.stages)
         chosen = make(policy) if isinstance(policy, str) else policy
         if "head" in chosen.needs and self.head is None:
             raise SpecDecError(

@@ -37,6 +37,8 @@ class HeadConfig:
     derived h, by the costs of the machine it was trained on. multiplier: the factor on ρ·(c + c_v) tuned with it.
     sure, sure_accept: a token of at least this q(x) is not looked at; such tokens stood this often on the dev split.
     Most tokens are such ones, and a prediction costs as much as a third of a small draft's step. 2 = all are looked at.
+    asked: the share of the dev split's tokens that are looked at. stages: (batch, h, the most tokens of a draft) from
+    so many rows on, tuned where it was trained (`specdec.stages`).
     """
 
     width: int
@@ -52,6 +54,11 @@ class HeadConfig:
     multiplier: float = 1.0
     sure: float = 2.0
     sure_accept: float = 1.0
+    asked: float = 1.0
+    stages: tuple[tuple[int, float, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "stages", tuple((int(n), float(h), int(most)) for n, h, most in self.stages))
 
     @property
     def inputs(self) -> int:
@@ -129,16 +136,23 @@ class AcceptanceHead(nn.Module):
         """The same weights with another calibration."""
         return self._with(replace(self.config, scale=scale, shift=shift))
 
-    def with_sure(self, sure: float, accept: float) -> AcceptanceHead:
-        """The same weights, not asked about tokens of at least this q(x), which stand with chance `accept`."""
-        return self._with(replace(self.config, sure=sure, sure_accept=accept))
+    def with_sure(self, sure: float, accept: float, asked: float = 1.0) -> AcceptanceHead:
+        """The same weights, not asked about tokens of at least this q(x), which stand with chance `accept`. asked: the
+        share of the others."""
+        return self._with(replace(self.config, sure=sure, sure_accept=accept, asked=asked))
+
+    def with_stages(self, stages: Sequence[tuple[int, float, int]]) -> AcceptanceHead:
+        """The same weights with what was tuned for each number of rows."""
+        return self._with(replace(self.config, stages=tuple(stages)))
 
     def with_threshold(self, threshold: float, multiplier: float = 1.0) -> AcceptanceHead:
         """The same weights with another derived h, and the multiplier it was derived with."""
         return self._with(replace(self.config, threshold=threshold, multiplier=multiplier))
 
     def _with(self, config: HeadConfig) -> AcceptanceHead:
-        other = AcceptanceHead(config)
+        # Its first weights are drawn at random, and overwritten.
+        with torch.random.fork_rng(devices=[]):
+            other = AcceptanceHead(config)
         other.load_state_dict(self.state_dict())
         return other.eval()
 

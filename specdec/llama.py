@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from specdec.attention import attend
 from specdec.cache import KVCache, Span
 from specdec.product import SMALL, Product
 
@@ -90,7 +91,7 @@ class LeanLlama:
         return cls(model.config, model.state_dict(), model.model.rotary_emb.inv_freq, name)
 
     def new_cache(self) -> KVCache:
-        return KVCache(len(self._blocks), self._kv_heads, self._dim, self.dtype, self.device)
+        return KVCache(len(self._blocks), self._kv_heads, self._dim, self.dtype, self.device, apart=True)
 
     def hidden(self, ids: Tensor, span: Span) -> Tensor:
         """The last hidden state after the final norm. ids: int64 [n·width] → [n·width, hidden]."""
@@ -108,10 +109,8 @@ class LeanLlama:
         """Add the layer's two parts to x."""
         block.qkv.into(self._normed(x), room.qkv)
         room.turned.mul_(rotation)
-        keys, values = span.update(layer, room.fresh)
-        mixed = F.scaled_dot_product_attention(
-            room.queries, keys, values, attn_mask=span.mask, enable_gqa=self._heads != self._kv_heads
-        )
+        keys, values = span.store(layer, room.fresh)
+        mixed = attend(room.queries, keys, values, span, grouped=self._heads != self._kv_heads)
         block.out.add_to(x, mixed.transpose(1, 2).reshape(-1, self._heads * self._dim))
         block.gate_up.into(self._normed(x), room.inner)
         block.down.add_to(x, F.silu(room.gate, inplace=True).mul_(room.up))

@@ -8,7 +8,7 @@ from specdec.cache import KVCache
 from specdec.models import LanguageModel, feed
 from specdec.rows import Row
 
-_GROUP = 4096
+_GROUP = 256
 """Padded tokens in one pass: bounds the memory of its attention mask."""
 _PIECE = 512
 """Tokens of one row in one pass."""

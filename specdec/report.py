@@ -7,12 +7,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from specdec.bench import Interval, Line, Outcome
+from specdec.bench import Line, Outcome
 from specdec.errors import SpecDecError
+from specdec.paired import Interval
 
-_HEAD = (
-    "| system | tokens/s | speed-up | V | D | tokens/pass | predicted | of oracle |\n|---|---|---|---|---|---|---|---|"
-)
+_COLUMNS = (
+    "system", "tokens/s", "speed-up", "V", "D", "tokens/pass", "predicted", "of oracle", "specdec++ is so much faster",
+)  # fmt: skip
+_HEAD = f"| {' | '.join(_COLUMNS)} |\n{'|---' * len(_COLUMNS)}|"
 
 
 def markdown(outcomes: Sequence[Outcome]) -> str:
@@ -80,12 +82,18 @@ def _row(line: Line) -> str:
         _number(line.pass_tokens, 2),
         _number(line.predicted, 2),
         _number(line.of_oracle, 2),
+        "–" if line.ahead is None or line.system == "specdec++" else _percent(line.ahead),
     )
     return "| " + " | ".join(cells) + " |"
 
 
 def _spread(value: Interval, digits: int) -> str:
     return f"{value.median:.{digits}f} [{value.low:.{digits}f}, {value.high:.{digits}f}]"
+
+
+def _percent(value: Interval) -> str:
+    low, middle, high = (f"{100 * (one - 1):+.1f}" for one in (value.low, value.median, value.high))
+    return f"{middle} % [{low}, {high}]"
 
 
 def _number(value: float | None, digits: int) -> str:

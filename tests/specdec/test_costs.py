@@ -1,18 +1,19 @@
-"""Costs are read off step times by a known rule; the plan they give decides by batch. No time is asserted."""
+"""Costs are read off step times by a known rule. No time is asserted."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 
 from specdec import SpecDecoder, costs
-from specdec.costs import measure, plan
+from specdec.costs import measure
 from specdec.decode import Batch
 from specdec.head import AcceptanceHead, HeadConfig
 from specdec.models import Loaded
-from specdec.threshold import Costs, Window
+from specdec.threshold import Costs
 from tests.specdec.tiny import TableModel
 
 
@@ -54,14 +55,19 @@ def test_real_clocks_give_positive_times() -> None:
     assert measure(pair(), repeats=2, prompt=8).plain > 0
 
 
-def test_the_plan_stops_drafting_where_it_does_not_pay(monkeypatch: pytest.MonkeyPatch) -> None:
-    by_batch = {1: Costs(0.1), 4: Costs(0.3, 0.05), 16: Costs(0.9, 0.5, 0.3)}
-    monkeypatch.setattr(costs, "measure", lambda pair, batch, temperature: costs.Measured(1e-3, by_batch[batch]))
-    policy = plan(pair(head=True), [Window((0.8,) * 12, (0.8,) * 12)], (1, 4, 16))
-    assert [policy.limit(batch) for batch in (1, 3, 4, 16, 64)] == [20, 20, 20, 0, 0]
-    thresholds = [h for _, h, _ in policy.stages]
-    # The dearer a token, the earlier to stop.
-    assert thresholds[0] > thresholds[1]
+@pytest.mark.usefixtures("clock")
+def test_the_heads_evaluation_counts_for_the_tokens_it_is_asked_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = costs._measured
+
+    def dearer(pair: SpecDecoder, *rest: Any) -> costs.Measured:
+        found = plain(pair, *rest)
+        return found if pair.head is None else costs.Measured(found.plain, Costs(found.costs.draft + 0.4, 0.1, 0.2))
+
+    monkeypatch.setattr(costs, "_measured", dearer)
+    model = pair(head=True)
+    assert model.head is not None
+    asked = SpecDecoder(model.target, model.draft, head=model.head.with_sure(0.9, 1.0, 0.25))
+    assert measure(asked, repeats=3).costs.draft == pytest.approx(0.2 + 0.25 * 0.4)
 
 
 def test_measuring_leaves_the_global_generator_alone() -> None:

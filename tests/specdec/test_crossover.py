@@ -6,10 +6,10 @@ import pytest
 
 from specdec import SpecDecError
 from specdec import crossover as module
-from specdec.bench import Interval, Plan
+from specdec.bench import Plan
 from specdec.crossover import Point, crossing, crossover, markdown
 from specdec.decoder import SpecDecoder
-from specdec.policies.specdecpp import SpecDecPP
+from specdec.paired import Interval
 from specdec.threshold import Window
 from tests.specdec.test_bench import PROMPTS, pair
 
@@ -18,8 +18,10 @@ WINDOWS = [Window((0.9,) * 5, (0.9,) * 5)]
 
 
 def test_every_size_is_decoded_both_ways_by_the_policy_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    def staged(of: SpecDecoder, windows: object, batches: tuple[int, ...], temperature: float) -> SpecDecPP:
-        return SpecDecPP(0.4, maximum=20 if batches[0] < 4 else 0)
+    def staged(
+        of: SpecDecoder, windows: object, prompts: object, batches: tuple[int, ...], **settings: object
+    ) -> tuple[tuple[int, float, int], ...]:
+        return tuple((size, 0.4, 20 if size < 4 else 0) for size in batches)
 
     monkeypatch.setattr(module, "staged", staged)
     points = crossover(pair(), PROMPTS, WINDOWS, PLAN, (1, 4))
@@ -45,6 +47,11 @@ def test_a_size_that_pays_beyond_one_that_does_not_moves_the_crossover() -> None
     assert crossing(points(20, 20)) is None
     assert crossing(points(0, 0)) == 1
     assert "pays at every size" in markdown(points(20))
+
+
+def test_one_prompt_cannot_be_both_tuned_on_and_tried() -> None:
+    with pytest.raises(SpecDecError, match="two prompts"):
+        crossover(pair(), PROMPTS[:1], WINDOWS, PLAN)
 
 
 def test_it_is_measured_with_a_head() -> None:

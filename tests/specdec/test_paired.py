@@ -1,0 +1,44 @@
+"""What the times of two systems on the same blocks say of one another."""
+
+from __future__ import annotations
+
+import pytest
+
+from specdec.paired import Cells, ratio, speed
+
+
+def cells(*repetitions: list[float], tokens: int = 10) -> Cells:
+    made = Cells()
+    for number, seconds in enumerate(repetitions):
+        for each in seconds:
+            made.add(number, each, tokens)
+    return made
+
+
+def test_speed_is_the_median_repetitions_tokens_by_seconds() -> None:
+    found = speed(cells([1.0, 1.0], [2.0, 2.0], [4.0, 0.0 + 4.0]))
+    assert found.median == pytest.approx(5.0)
+    assert found.low <= found.median <= found.high
+
+
+def test_a_machine_that_slows_down_for_both_leaves_the_ratio_alone() -> None:
+    slow, fast = cells([2.0, 6.0, 2.0, 20.0]), cells([1.0, 3.0, 1.0, 10.0])
+    found = ratio(fast, slow)
+    assert (found.median, found.low, found.high) == pytest.approx((2.0, 2.0, 2.0))
+
+
+def test_blocks_that_differ_widen_the_interval_of_a_ratio() -> None:
+    found = ratio(cells([1.0, 1.0, 1.0, 1.0]), cells([1.0, 2.0, 3.0, 2.0]))
+    assert found.median == pytest.approx(2.0)
+    assert found.low < 2.0 < found.high
+
+
+def test_of_a_single_block_the_repetitions_are_drawn_anew() -> None:
+    found = ratio(cells([1.0], [1.0], [1.0]), cells([1.0], [2.0], [3.0]))
+    assert found.median == pytest.approx(2.0)
+    assert found.low < found.high
+
+
+def test_one_measurement_has_no_spread() -> None:
+    found = speed(cells([2.0]))
+    assert found.low == found.median == found.high == pytest.approx(5.0)

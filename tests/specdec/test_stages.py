@@ -1,0 +1,57 @@
+"""What is tuned for each number of rows: derived from costs, given up where a trial says so. No time is asserted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from specdec import stages as module
+from specdec.costs import Measured
+from specdec.decoder import SpecDecoder
+from specdec.head import AcceptanceHead
+from specdec.stages import gain, stages
+from specdec.threshold import Costs, Window
+from tests.specdec.test_bench import PROMPTS, pair
+
+BY_BATCH = {1: Costs(0.1), 4: Costs(0.3, 0.05), 16: Costs(0.9, 0.5, 0.3)}
+WINDOWS = [Window((0.8,) * 12, (0.8,) * 12)]
+
+
+@pytest.fixture
+def tried(monkeypatch: pytest.MonkeyPatch) -> dict[int, float]:
+    """Costs as above, and the gain that a trial finds for each size."""
+    gains = {1: 2.0, 4: 1.3, 16: 1.3}
+    monkeypatch.setattr(module, "measure", lambda pair, batch, temperature: Measured(1e-3, BY_BATCH[batch]))
+
+    def found(pair: SpecDecoder, prompts: object, size: int, *rest: Any) -> float:
+        return gains[size]
+
+    monkeypatch.setattr(module, "gain", found)
+    return gains
+
+
+def policy(batches: tuple[int, ...]) -> Any:
+    head = pair().head
+    assert isinstance(head, AcceptanceHead)
+    model = pair()
+    tuned = head.with_stages(stages(model, WINDOWS, PROMPTS, batches))
+    return SpecDecoder(model.target, model.draft, head=tuned).policy
+
+
+@pytest.mark.usefixtures("tried")
+def test_nothing_is_drafted_where_the_costs_forbid_it() -> None:
+    found = policy((1, 4, 16))
+    assert [found.limit(batch) for batch in (1, 3, 4, 16, 64)] == [20, 20, 20, 0, 0]
+    thresholds = [h for _, h, _ in found.stages]
+    # The dearer a token, the earlier to stop.
+    assert thresholds[0] > thresholds[1]
+
+
+def test_nothing_is_drafted_where_a_trial_gains_too_little(tried: dict[int, float]) -> None:
+    tried[4] = 1.02
+    assert [policy((1, 4)).limit(batch) for batch in (1, 4)] == [20, 0]
+
+
+def test_a_trial_compares_real_runs() -> None:
+    assert gain(pair(), PROMPTS, 2, 0.5, 4, 1.0, 5) > 0
