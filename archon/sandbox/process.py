@@ -36,6 +36,8 @@ class Report:
     """Passed or not, and what was wrong."""
     load_error: str | None = None
     """Why the program could not be loaded; then there are no results."""
+    begun: bool = False
+    """Whether the processes of the run stood before the program was read; what ended it earlier was not its doing."""
 
 
 class Worker:
@@ -72,7 +74,8 @@ class Worker:
         return self._process.poll() is None
 
     def examine(self, program: str, tests: Sequence[str], names: Sequence[str]) -> Report:
-        """Runs a job. Raises SandboxError where the worker did not become ready, or could not confine the job."""
+        """Runs a job. Raises SandboxError where the worker did not become ready, could not confine the job, or ended
+        before the program was read."""
         self.sound = False
         self._await_ready()
         nonce = secrets.token_hex(16)
@@ -81,6 +84,8 @@ class Worker:
             report = Report()
             sent = line.send(_framed(job | {"test_seconds": self._limits.test_seconds}))
             self.sound = sent and _listened(line, report, nonce, len(tests))
+        if not report.begun:
+            raise SandboxError(f"the sandbox ended before the program was read: {self._complaint(b'')}")
         if report.load_error is None and not self.sound and len(report.results) < len(tests):
             report.results.append(_NONE)
         return report
@@ -144,6 +149,9 @@ def _noted(event: dict[str, Any], report: Report, tests: int) -> bool:
     """Notes an event; whether it was the last. An event that a test has spoilt leaves a test without a result."""
     if event["event"] == "broken":
         raise SandboxError("the sandbox could not confine the program")
+    if event["event"] == "begun":
+        report.begun = True
+        return False
     if event["event"] == "test":
         report.results += [_NONE] * (min(event["number"], tests) - len(report.results))
         report.results.append((event["passed"] is True, str(event["said"])))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,21 @@ def test_a_worker_that_died_while_idle_is_replaced(sandbox: CodeSandbox) -> None
         (idle,) = sandbox._pool._idle
         os.killpg(idle.pid, 9)
         idle._process.wait(10)
+
+
+def test_a_worker_that_dies_at_the_hand_over_is_replaced(sandbox: CodeSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    given, victims = Worker._given, iter([True, False])
+
+    def dying(worker: Worker) -> socket.socket:
+        ours = given(worker)
+        if next(victims):
+            os.killpg(worker.pid, 9)
+            worker._process.wait(10)
+        return ours
+
+    monkeypatch.setattr(Worker, "_given", dying)
+    assert sandbox.examine("def f(): return 1", ["assert f() == 1"]).results == [(True, "")]
+    assert next(victims, "both were asked") == "both were asked"
 
 
 LINGERING = [

@@ -87,9 +87,14 @@ def _examine(program: int, job: int) -> None:
     message = receive(job)
     _thread.start_new_thread(_watch, (job,))
     if os.read(program, 1) != CONFINED:
-        os.write(job, f"{message['nonce']} {json.dumps({'event': 'broken'})}\n".encode())
+        _tell(job, message, "broken")
         return
+    _tell(job, message, "begun")  # before the program is read: whatever ends the run from now on may be its doing
     examiner.examine(message, program, job)
+
+
+def _tell(job: int, message: dict[str, Any], event: str) -> None:
+    os.write(job, f"{message['nonce']} {json.dumps({'event': event})}\n".encode())
 
 
 def _forked(run: Callable[[], None]) -> int:
