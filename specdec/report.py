@@ -68,8 +68,27 @@ def _table(outcome: Outcome) -> str:
             "",
             _HEAD,
             *(_row(line) for line in ordered),
+            *_beside_fixed(outcome),
         )
     )
+
+
+def _beside_fixed(outcome: Outcome) -> list[str]:
+    """What `specdec++` gains over the best fixed K, chosen with hindsight, and how much of the informed rule's gain."""
+    fixed = [line for line in outcome.lines if line.system.startswith("fixed:")]
+    learnt = next((line for line in outcome.lines if line.system == "specdec++"), None)
+    if learnt is None or learnt.predicted is None or not fixed:
+        return []
+    best = max(fixed, key=lambda line: line.speedup.median)
+    counted = max(line.predicted or 0.0 for line in fixed)
+    room = outcome.bounds.informed - counted
+    share = f", {(learnt.predicted - counted) / room:.0%} of the informed rule's gain" if room > 0 else ""
+    ahead = _percent(best.ahead) if best.ahead else "–"
+    return [
+        "",
+        f"Beside the best fixed K with hindsight: by the clock (`{best.system}`) {ahead}; counted "
+        f"{100 * (learnt.predicted / counted - 1):+.1f} %{share}.",
+    ]
 
 
 def _row(line: Line) -> str:

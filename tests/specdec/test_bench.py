@@ -83,6 +83,8 @@ def test_the_report_names_every_system_and_the_bounds(tmp_path: Path) -> None:
     assert all(f"| {name} |" in text for name in ("off", "fixed:2", "product", "specdec++"))
     assert "oracle" in text
     assert "informed" in text
+    assert text.count("Beside the best fixed K") == 2
+    assert "Beside the best fixed K" not in markdown(bench(pair(head=False), PROMPTS, PLAN))
     figures = json.loads(json.dumps(as_json(outcomes)))
     assert figures["outcomes"][0]["lines"][0]["speedup"]["median"] > 0
 

@@ -209,4 +209,11 @@ def test_the_command_trains_a_head_and_prints_its_threshold(tmp_path: Path, caps
     printed = capsys.readouterr().out
     assert "threshold h* = " in printed
     assert "AUROC" in printed
-    assert load_head(tmp_path / "head").config.threshold is not None
+    assert "64 rows together: " in printed
+    head = load_head(tmp_path / "head")
+    assert head.config.threshold is not None
+    assert [batch for batch, _, _ in head.config.stages] == [1, 2, 4, 8, 16, 64]
+    again = ["tune", *folders[:4], "--head", folders[-1], "--prompts", str(file), "--tokens", "4", "--batches", "2"]
+    assert main(again) == 0
+    assert capsys.readouterr().out.startswith("2 rows together: ")
+    assert [batch for batch, _, _ in load_head(tmp_path / "head").config.stages] == [2]

@@ -1,0 +1,128 @@
+"""What the commands of `python -m specdec` do, each with its options as `specdec.__main__` reads them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from specdec.errors import SpecDecError
+
+if TYPE_CHECKING:
+    from specdec.bench import Plan
+    from specdec.crossover import Point
+    from specdec.decoder import SpecDecoder
+    from specdec.prompts import Prompt
+
+_TUNED_ON = 256
+"""Prompts that the behaviour at each number of rows is tried on."""
+
+
+def train(options: argparse.Namespace) -> None:
+    """Train a head, print how good it is and what follows from the costs here."""
+    from specdec.costs import measure
+    from specdec.decoder import SpecDecoder
+    from specdec.head import AcceptanceHead, HeadConfig
+    from specdec.progress import Progress
+    from specdec.prompts import read_prompts
+    from specdec.settings import Training
+    from specdec.train import train as trained
+
+    settings = Training(
+        epochs=options.epochs,
+        depth=options.depth,
+        w_rej=options.w_rej,
+        label=options.label,
+        temperatures=tuple(options.temperature),
+        tokens=options.tokens,
+        seed=options.seed,
+    )
+    prompts = read_prompts(options.data)
+    pair = SpecDecoder(options.target, options.draft, "product:0.3")
+    assert pair.draft is not None
+    # An untrained head of the same shape costs what the trained one will.
+    blank = AcceptanceHead(HeadConfig(pair.draft.model.width, settings.depth, settings.features))
+    measured = measure(SpecDecoder(pair.target, pair.draft, head=blank))
+    report = trained(pair, prompts, settings, measured.costs, options.out, Progress(sys.stderr))
+    costs, quality, threshold = measured.costs, report.quality, report.threshold
+    print(f"costs in plain steps: c {costs.draft:.3f}, c_v {costs.verify:.3f}, a round's overhead {costs.overhead:.3f}")
+    print(
+        f"dev: accepted {quality.rate:.3f}, AUROC {quality.auroc:.3f} (max q alone {quality.peak_auroc:.3f}), "
+        f"ECE {quality.ece_before:.4f} as trained, {quality.ece_after:.4f} calibrated, {quality.examples} examples"
+    )
+    print(
+        f"threshold h* = {threshold.h:.3f} (multiplier {threshold.multiplier:g}), "
+        f"predicted speed-up {threshold.rate:.2f}{'' if threshold.pays else ': speculation does not pay here'}"
+    )
+    _tuned(SpecDecoder(pair.target, pair.draft, head=report.head), prompts, max(settings.temperatures), options)
+
+
+def tune(options: argparse.Namespace) -> None:
+    """Try out what a trained head is to do for each number of rows."""
+    from specdec.decoder import SpecDecoder
+    from specdec.prompts import read_prompts
+
+    pair = SpecDecoder(options.target, options.draft, head=options.head)
+    assert pair.head is not None
+    options.out = Path(options.head)
+    heat = pair.head.temperatures[1] if options.temperature is None else options.temperature
+    _tuned(pair, read_prompts(options.prompts), heat, options)
+
+
+def _tuned(pair: SpecDecoder, prompts: Sequence[Prompt], temperature: float, options: argparse.Namespace) -> None:
+    """What the head is to do for each number of rows, tried on this machine and written beside its weights."""
+    from specdec.calibrate import load_windows
+    from specdec.head import save_head
+    from specdec.stages import BATCHES, stages
+
+    assert pair.head is not None
+    batches = BATCHES if options.batches is None else sorted(options.batches)
+    ids = [pair.encode(prompt) for prompt in prompts[:_TUNED_ON]]
+    found = stages(pair, load_windows(options.out), ids, batches, temperature=temperature, tokens=options.tokens)
+    save_head(pair.head.with_stages(found), options.out)
+    for batch, h, most in found:
+        said = f"h {h:.3f}, at most {most} tokens a draft" if most else "plain decoding (K = 0)"
+        print(f"{batch} rows together: {said}")
+
+
+def bench(options: argparse.Namespace) -> None:
+    """Measure every stop policy on the same prompts."""
+    from specdec.assisted import assisted
+    from specdec.bench import Plan
+    from specdec.bench import bench as measured
+    from specdec.decoder import SpecDecoder
+    from specdec.policies import make
+    from specdec.prompts import read_prompts
+    from specdec.report import as_json, markdown, pareto
+
+    if options.batches and options.head is None:
+        raise SpecDecError("--batches measures specdec++: give --head FOLDER")
+    systems = tuple(options.policies or Plan().systems)
+    for name in systems:
+        make(name)
+    plan = Plan(tuple(options.temperature), options.repeats, options.batch, options.tokens, options.seed, systems)
+    prompts = read_prompts(options.prompts)[: options.limit]
+    # Without a head nothing is served by this decoder itself; it only holds the pair.
+    pair = SpecDecoder(options.target, options.draft, head=options.head)
+    foreign = {"hf-assisted": assisted(options.target, options.draft)} if options.assisted else {}
+    outcomes = measured(pair, prompts, plan, foreign, lambda line: print(line, file=sys.stderr))
+    print(markdown(outcomes), end="")
+    points = _crossover(options, pair, prompts, plan) if options.batches else []
+    if options.json:
+        found = {**as_json(outcomes), "batches": [asdict(point) for point in points]}
+        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    if options.plot:
+        pareto(outcomes, options.plot)
+
+
+def _crossover(options: argparse.Namespace, pair: SpecDecoder, prompts: Sequence[Prompt], plan: Plan) -> list[Point]:
+    from specdec.calibrate import load_windows
+    from specdec.crossover import crossover, markdown
+
+    points = crossover(pair, prompts, load_windows(options.head), plan, options.batches)
+    print(f"\n{markdown(points)}", end="")
+    return points
