@@ -16,9 +16,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         options.run(options)
-    except SpecDecError as error:
+    except (SpecDecError, OSError) as error:
         print(f"specdec: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("specdec: interrupted", file=sys.stderr)
+        return 130
     return 0
 
 
@@ -49,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     tune.add_argument("--head", required=True, metavar="FOLDER", help="an acceptance head; what is found is kept in it")
     tune.add_argument("--prompts", required=True, metavar="FILE", help='JSONL with a "prompt" on each line')
     tune.add_argument(
-        "--temperature", type=float, help="the one served (default: the highest the head was trained for)"
+        "--temperature", type=float, nargs="+", help="those served (default: the ends of the head's range)"
     )
     tune.add_argument("--tokens", type=int, default=128, help="most tokens per prompt (default 128)")
     _add_batches(tune)

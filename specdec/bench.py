@@ -56,7 +56,8 @@ class Line:
     them.
 
     speedup: over plain decoding. V: target passes per token. D: discarded tokens per token. predicted: the cost model's
-    speed-up. of_oracle: speedup / the oracle's. ahead: how much faster `specdec++` is; None without a head.
+    speed-up. of_oracle: speedup / the oracle's. ahead: how much faster `specdec++` is; None without a head. note: what
+    was done otherwise than its name says.
     """
 
     system: str
@@ -70,6 +71,7 @@ class Line:
     predicted: float | None
     of_oracle: float
     ahead: Interval | None
+    note: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,7 @@ class _Tally:
     passes: int = 0
     drafted: int = 0
     accepted: int = 0
+    note: str = ""
 
 
 def bench(
@@ -108,7 +111,7 @@ def bench(
     """
     if not prompts:
         raise SpecDecError("a bench needs at least one prompt")
-    ids = [pair.encode(prompt) for prompt in prompts]
+    ids = [pair.prompt_ids(prompt) for prompt in prompts]
     return [_at(pair, ids, plan, temperature, foreign or {}, say) for temperature in plan.temperatures]
 
 
@@ -160,6 +163,7 @@ def _timed(run: Run, ids: Sequence[list[int]], samplings: Sequence[Sampling], ta
     tally.passes += sum(result.passes for result in results)
     tally.drafted += sum(result.drafted for result in results)
     tally.accepted += sum(result.accepted for result in results)
+    tally.note = tally.note or next((result.note for result in results), "")
 
 
 def _line(
@@ -181,6 +185,7 @@ def _line(
         predicted=None if foreign else tokens / spent,
         of_oracle=speedup.median / limits.oracle,
         ahead=ratio(best.cells, tally.cells) if best else None,
+        note=tally.note,
     )
 
 

@@ -24,6 +24,8 @@ against 60 ns a key)."""
 
 _GRAIN = 64
 """Slots are made by so many at a time."""
+_KEPT_SLOTS = 512
+"""Slots of a row that are kept however few are in use."""
 
 
 class Alone(NamedTuple):
@@ -113,6 +115,7 @@ class KVCache:
         if row != last:
             self.copy_row(last, row)
         self.lengths.pop()
+        self._release()
 
     def copy_row(self, source: int, to: int) -> None:
         """Make row `to` hold what row `source` holds."""
@@ -208,6 +211,18 @@ class KVCache:
         grown = self._store.new_zeros(layers, 2, rows, heads, slots, dim)
         grown[:, :, :have_rows, :, :have_slots] = self._store
         self._store = grown
+        self._places.clear()
+
+    def _release(self) -> None:
+        """Give room back that one long row took, once far less is needed."""
+        layers, two, have_rows, heads, have_slots, dim = self._store.shape
+        most = max(self.lengths, default=0)
+        if have_slots <= _KEPT_SLOTS or 4 * most > have_slots:
+            return
+        slots = -(-max(most, _KEPT_SLOTS) // _GRAIN) * _GRAIN
+        smaller = self._store.new_zeros(layers, two, have_rows, heads, slots, dim)
+        smaller[..., :most, :] = self._store[..., :most, :]
+        self._store, self._line, self._corner = smaller, self._line[:slots], self._store.new_empty(0)
         self._places.clear()
 
 

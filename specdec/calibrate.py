@@ -20,9 +20,11 @@ from specdec.threshold import Window
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """On the dev split, every example of a roll-out counted. ece: calibration error; auroc: discrimination; rate: the
-    mean label. Before: as trained with w_rej; after: calibrated. peak_auroc: of the draft's own max q, for
-    comparison."""
+    """On the half of the dev split that calibration was not fitted to, every example of a roll-out counted.
+
+    ece: calibration error; auroc: discrimination; rate: the mean label. Before: as trained with w_rej; after:
+    calibrated. peak_auroc: of the draft's own max q, for comparison.
+    """
 
     ece_before: float
     ece_after: float
@@ -42,31 +44,36 @@ def labels_of(examples: Examples, settings: Training) -> Tensor:
 
 
 def calibrate(head: AcceptanceHead, dev: Examples, settings: Training) -> tuple[AcceptanceHead, Quality]:
-    """The head with its logit fitted to the dev labels (w_rej made it pessimistic), and how good it is there; tokens
-    that the draft is sure of it is not asked about."""
-    labels = labels_of(dev, settings)
+    """The head with its logit fitted to labels of the dev split (w_rej made it pessimistic), and how good it is there;
+    tokens that the draft is sure of it is not asked about.
+
+    Every other roll-out is fitted to; quality is that on the rest.
+    """
+    labels, x = labels_of(dev, settings), inputs(head.config, dev)
+    fitted = dev.window % 2 == 0
+    kept = ~fitted if 0 < int(fitted.sum()) < len(dev) else fitted
     with torch.inference_mode():
-        raw = head(inputs(head.config, dev))
-    scale, shift = fit_calibration(raw, labels)
-    tuned = _spared(head.tuned(scale=scale, shift=shift), dev, labels, settings.sure)
+        raw = head(x)
+    scale, shift = fit_calibration(raw[fitted], labels[fitted])
+    tuned = _spared(head.tuned(scale=scale, shift=shift), x[fitted], labels[fitted], settings.sure)
     with torch.inference_mode():
-        after = tuned.calibrated(inputs(head.config, dev))
+        after = tuned.calibrated(x[kept])
     quality = Quality(
-        ece_before=expected_calibration_error(torch.sigmoid(raw), labels),
-        ece_after=expected_calibration_error(after, labels),
-        auroc=auroc(after, labels),
-        peak_auroc=auroc(dev.features[:, 1], labels),
-        rate=float(labels.mean()),
-        examples=len(dev),
+        ece_before=expected_calibration_error(torch.sigmoid(raw[kept]), labels[kept]),
+        ece_after=expected_calibration_error(after, labels[kept]),
+        auroc=auroc(after, labels[kept]),
+        peak_auroc=auroc(dev.features[kept, 1], labels[kept]),
+        rate=float(labels[kept].mean()),
+        examples=int(kept.sum()),
     )
     return tuned, quality
 
 
-def _spared(head: AcceptanceHead, dev: Examples, labels: Tensor, sure: float) -> AcceptanceHead:
+def _spared(head: AcceptanceHead, x: Tensor, labels: Tensor, sure: float) -> AcceptanceHead:
     """The head that takes tokens of q(x) ≥ sure for accepted as often as those of the dev split were."""
     spared = head.with_sure(sure, 1.0)
     with torch.inference_mode():
-        found = labels[spared.surely(inputs(head.config, dev))]
+        found = labels[spared.surely(x)]
     return head.with_sure(sure, float(found.mean()), 1.0 - len(found) / len(labels)) if len(found) else head
 
 
@@ -89,9 +96,10 @@ def load_windows(folder: str | Path) -> list[Window]:
     file = Path(folder) / "windows.json"
     if not file.is_file():
         raise SpecDecError(f"no roll-outs at {file}: train the head with python -m specdec train")
-    return [
-        Window(tuple(predicted), tuple(actual)) for predicted, actual in json.loads(file.read_text(encoding="utf-8"))
-    ]
+    try:
+        return [Window(tuple(predicted), tuple(actual)) for predicted, actual in json.loads(file.read_text("utf-8"))]
+    except (ValueError, TypeError) as error:
+        raise SpecDecError(f"the roll-outs at {file} are damaged ({error}): train the head anew") from None
 
 
 def save_windows(windows: Sequence[Window], folder: Path) -> None:

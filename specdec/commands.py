@@ -6,14 +6,14 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from specdec.errors import SpecDecError
 
 if TYPE_CHECKING:
-    from specdec.bench import Plan
+    from specdec.bench import Outcome, Plan
     from specdec.crossover import Point
     from specdec.decoder import SpecDecoder
     from specdec.prompts import Prompt
@@ -58,7 +58,8 @@ def train(options: argparse.Namespace) -> None:
         f"threshold h* = {threshold.h:.3f} (multiplier {threshold.multiplier:g}), "
         f"predicted speed-up {threshold.rate:.2f}{'' if threshold.pays else ': speculation does not pay here'}"
     )
-    _tuned(SpecDecoder(pair.target, pair.draft, head=report.head), prompts, max(settings.temperatures), options)
+    heats = sorted({min(settings.temperatures), max(settings.temperatures)})
+    _tuned(SpecDecoder(pair.target, pair.draft, head=report.head), prompts, heats, options)
 
 
 def tune(options: argparse.Namespace) -> None:
@@ -69,11 +70,13 @@ def tune(options: argparse.Namespace) -> None:
     pair = SpecDecoder(options.target, options.draft, head=options.head)
     assert pair.head is not None
     options.out = Path(options.head)
-    heat = pair.head.temperatures[1] if options.temperature is None else options.temperature
-    _tuned(pair, read_prompts(options.prompts), heat, options)
+    heats = options.temperature or sorted(set(pair.head.temperatures))
+    _tuned(pair, read_prompts(options.prompts), heats, options)
 
 
-def _tuned(pair: SpecDecoder, prompts: Sequence[Prompt], temperature: float, options: argparse.Namespace) -> None:
+def _tuned(
+    pair: SpecDecoder, prompts: Sequence[Prompt], temperatures: Sequence[float], options: argparse.Namespace
+) -> None:
     """What the head is to do for each number of rows, tried on this machine and written beside its weights."""
     from specdec.calibrate import load_windows
     from specdec.head import save_head
@@ -81,23 +84,21 @@ def _tuned(pair: SpecDecoder, prompts: Sequence[Prompt], temperature: float, opt
 
     assert pair.head is not None
     batches = BATCHES if options.batches is None else sorted(options.batches)
-    ids = [pair.encode(prompt) for prompt in prompts[:_TUNED_ON]]
-    found = stages(pair, load_windows(options.out), ids, batches, temperature=temperature, tokens=options.tokens)
+    ids = [pair.prompt_ids(prompt) for prompt in prompts[:_TUNED_ON]]
+    windows = load_windows(options.out)
+    found = stages(pair, windows, ids, batches, temperatures=temperatures, tokens=options.tokens, say=print)
     save_head(pair.head.with_stages(found), options.out)
-    for batch, h, most in found:
-        said = f"h {h:.3f}, at most {most} tokens a draft" if most else "plain decoding (K = 0)"
-        print(f"{batch} rows together: {said}")
 
 
 def bench(options: argparse.Namespace) -> None:
     """Measure every stop policy on the same prompts."""
     from specdec.assisted import assisted
-    from specdec.bench import Plan
+    from specdec.bench import Outcome, Plan
     from specdec.bench import bench as measured
     from specdec.decoder import SpecDecoder
     from specdec.policies import make
     from specdec.prompts import read_prompts
-    from specdec.report import as_json, markdown, pareto
+    from specdec.report import markdown, pareto
 
     if options.batches and options.head is None:
         raise SpecDecError("--batches measures specdec++: give --head FOLDER")
@@ -106,23 +107,55 @@ def bench(options: argparse.Namespace) -> None:
         make(name)
     plan = Plan(tuple(options.temperature), options.repeats, options.batch, options.tokens, options.seed, systems)
     prompts = read_prompts(options.prompts)[: options.limit]
+    _require_feasible(options, len(prompts))
     # Without a head nothing is served by this decoder itself; it only holds the pair.
     pair = SpecDecoder(options.target, options.draft, head=options.head)
     foreign = {"hf-assisted": assisted(options.target, options.draft)} if options.assisted else {}
-    outcomes = measured(pair, prompts, plan, foreign, lambda line: print(line, file=sys.stderr))
+    outcomes = list[Outcome]()
+    for heat in plan.temperatures:
+        outcomes += measured(pair, prompts, replace(plan, temperatures=(heat,)), foreign, _say)
+        _keep(options, outcomes, [])
     print(markdown(outcomes), end="")
-    points = _crossover(options, pair, prompts, plan) if options.batches else []
+    if options.plot:
+        pareto(outcomes, options.plot)
+    if options.batches:
+        _keep(options, outcomes, _crossover(options, pair, prompts, plan))
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def _require_feasible(options: argparse.Namespace, prompts: int) -> None:
+    """Refuse now what would fail after the measuring is done."""
+    from specdec.calibrate import load_windows
+
+    if options.limit is not None and options.limit < 1:
+        raise SpecDecError(f"--limit must be ≥ 1; got {options.limit}")
+    if options.batches:
+        load_windows(options.head)
+        if min(options.batches) < 1 or prompts < 2:
+            raise SpecDecError("--batches needs sizes of at least 1, and two prompts")
+    for file in filter(None, (options.json, options.plot)):
+        if file.is_dir() or not file.parent.is_dir():
+            raise SpecDecError(f"{file} cannot be written: it is a folder, or lies in none")
+    if options.plot and options.plot.suffix != ".png":
+        raise SpecDecError(f"--plot writes PNG: give a name that ends in .png, not {options.plot.name}")
+
+
+def _keep(options: argparse.Namespace, outcomes: Sequence[Outcome], points: Sequence[Point]) -> None:
+    """Write the figures there are so far."""
+    from specdec.report import as_json
+
     if options.json:
         found = {**as_json(outcomes), "batches": [asdict(point) for point in points]}
         options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    if options.plot:
-        pareto(outcomes, options.plot)
 
 
 def _crossover(options: argparse.Namespace, pair: SpecDecoder, prompts: Sequence[Prompt], plan: Plan) -> list[Point]:
     from specdec.calibrate import load_windows
     from specdec.crossover import crossover, markdown
 
-    points = crossover(pair, prompts, load_windows(options.head), plan, options.batches)
+    points = crossover(pair, prompts, load_windows(options.head), plan, options.batches, _say)
     print(f"\n{markdown(points)}", end="")
     return points

@@ -12,6 +12,7 @@ import torch
 
 from specdec.decode import Batch
 from specdec.decoder import SpecDecoder
+from specdec.errors import SpecDecError
 from specdec.models import feed
 from specdec.params import Sampling
 from specdec.policies.fixed import Fixed
@@ -57,7 +58,11 @@ def _without_head(pair: SpecDecoder) -> SpecDecoder:
 
 
 def _measured(pair: SpecDecoder, batch: int, temperature: float, prompt: int, repeats: int) -> Measured:
-    lengths = [k for k in LENGTHS if prompt + (repeats + 2) * (k + 1) < pair.target.model.context]
+    context = min(model.model.context for model in (pair.target, pair.draft) if model)
+    lengths = [k for k in LENGTHS if 1 + (repeats + 2) * (k + 1) < context]
+    if len(lengths) < 2:
+        raise SpecDecError(f"a context of {context} tokens is too short to measure what drafting costs")
+    prompt = min(prompt, context - (repeats + 2) * (lengths[-1] + 1) - 1)
     plain: list[float] = []
     rounds: dict[int, list[float]] = {k: [] for k in lengths}
     passes: dict[int, list[float]] = {k: [] for k in lengths}

@@ -56,10 +56,10 @@ def crossover(
         raise SpecDecError(
             "what speculation is worth by batch size needs two prompts at least: one to tune, one to try"
         )
-    ids = [pair.encode(prompt) for prompt in prompts]
+    ids = [pair.prompt_ids(prompt) for prompt in prompts]
     half, heat, found = len(ids) // 2, plan.temperatures[0], list[Point]()
     for size in batches:
-        (stage,) = staged(pair, windows, ids[:half], (size,), temperature=heat, tokens=plan.tokens)
+        (stage,) = staged(pair, windows, ids[:half], (size,), temperatures=(heat,), tokens=plan.tokens)
         found.append(_point(pair, ids[half:], plan, stage))
         say(f"batch {size}: {found[-1].speedup.median:.2f} ×")
     return found
@@ -84,8 +84,11 @@ def markdown(points: Sequence[Point]) -> str:
         for p in points
     ]
     where = crossing(points)
-    said = f"Crossover: from batch {where} on plain decoding is used (K = 0)." if where else "It pays at every size."
-    return "\n".join([*lines, "", said]) + "\n"
+    off = [str(point.batch) for point in points if point.most == 0]
+    said = f"Crossover: from batch {where} on plain decoding is used (K = 0)." if where else ""
+    if off and not where:
+        said = f"Plain decoding is used (K = 0) at batch {', '.join(off)}, and not beyond."
+    return "\n".join([*lines, "", said or "It pays at every size."]) + "\n"
 
 
 def _point(pair: SpecDecoder, prompts: Sequence[list[int]], plan: Plan, stage: Stage) -> Point:

@@ -124,7 +124,8 @@ class Batch:
     def drop(self, row: Row) -> None:
         """Take a row out of the batch, finished or not; the last row moves into its place, in the caches as here."""
         index = next(i for i, other in enumerate(self.rows) if other is row)
-        self._cache.drop_row(index)
+        with torch.inference_mode():
+            self._cache.drop_row(index)
         if self._proposer:
             self._proposer.drop(row)
         self.rows[index] = self.rows[-1]

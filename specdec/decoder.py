@@ -16,6 +16,7 @@ from specdec.head import AcceptanceHead, HeadPredictor, load_head
 from specdec.models import Loaded, check_pair, feed, load
 from specdec.params import Sampling
 from specdec.policies import Policy, make
+from specdec.policies.capped import Capped
 from specdec.policies.specdecpp import SpecDecPP
 from specdec.prompts import Prompt
 from specdec.rows import Finish, Row
@@ -23,6 +24,8 @@ from specdec.sampling import Draws, SeededDraws
 from specdec.text import TextStream
 
 _log = logging.getLogger(__name__)
+_PIECE = 512
+"""Tokens of one text in one pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,10 @@ class SpecDecoder:
             HeadPredictor(self.head, self.target.model.dtype, self.target.model.device) if self.head else None
         )
         self.policy = self._choose(policy)
-        self._fallback, self._most = make(fallback), batch
+        if batch < 1:
+            raise SpecDecError(f"batch must be ≥ 1; got {batch}")
+        self._fallback, self._most = Capped(make(fallback), self.policy), batch
+        self._warned: set[str] = set()
 
     def generate(
         self, prompts: Sequence[Prompt], sampling: Sampling | Sequence[Sampling] | None = None
@@ -107,14 +113,19 @@ class SpecDecoder:
 
     def score(self, prompt: Prompt, continuation: Prompt) -> list[float]:
         """log p of each token of `continuation` after `prompt` under the target, nats; one pass, no draws."""
-        before, after = self._ids(prompt), self.encode(continuation, special=False)
+        before, after = self.prompt_ids(prompt), self.encode(continuation, special=False)
         self._require_room(len(before) + len(after) - 1)
         if not after:
             return []
         with torch.inference_mode():
             cache = self.target.model.new_cache()
-            hidden = feed(self.target.model, cache, [cache.add_row()], [[*before, *after[:-1]]])
-            lines = torch.log_softmax(self.target.model.logits(hidden[len(before) - 1 :]), dim=-1)
+            row, whole = cache.add_row(), [*before, *after[:-1]]
+            # In pieces, for a pass needs memory in proportion to its width times all before it.
+            parts = [
+                feed(self.target.model, cache, [row], [whole[at : at + _PIECE]]) for at in range(0, len(whole), _PIECE)
+            ]
+            hidden = torch.cat(parts)[len(before) - 1 :]
+            lines = torch.log_softmax(self.target.model.logits(hidden), dim=-1)
             found: list[float] = (
                 lines.gather(-1, torch.tensor(after, device=lines.device).unsqueeze(-1)).squeeze(-1).tolist()
             )
@@ -122,20 +133,19 @@ class SpecDecoder:
 
     def encode(self, prompt: Prompt, special: bool = True) -> list[int]:
         """Token ids of a text; ids are checked and returned. special: let the tokenizer add its own tokens."""
-        if isinstance(prompt, str):
-            return list(self._tokenizer().encode(prompt, add_special_tokens=special))
-        bad = next((token for token in prompt if not 0 <= token < self.target.model.vocab), None)
+        ids = self._tokenizer().encode(prompt, add_special_tokens=special) if isinstance(prompt, str) else prompt
+        bad = next((token for token in ids if not 0 <= token < self.target.model.vocab), None)
         if bad is not None:
             raise SpecDecError(
                 f"prompt holds token {bad}; {self.target.model.name} has tokens 0…{self.target.model.vocab - 1}"
             )
-        return list(prompt)
+        return list(ids)
 
     def row(
         self, index: int, prompt: Prompt, sampling: Sampling, *, draws: Draws | None = None, streaming: bool = False
     ) -> Row:
         """A row for `batch()`; for callers that let rows join and leave by themselves. draws: by default seeded."""
-        ids = self._ids(prompt)
+        ids = self.prompt_ids(prompt)
         policy, note = self._policy_at(sampling.temperature)
         room = self.target.model.context
         if sampling.max_tokens is not None:
@@ -210,7 +220,9 @@ class SpecDecoder:
             )
         return sampling
 
-    def _ids(self, prompt: Prompt) -> list[int]:
+    def prompt_ids(self, prompt: Prompt) -> list[int]:
+        """Token ids of a prompt as it is decoded from: an empty one begins with the model's first token. Raises
+        SpecDecError where there is none, or where the context has no room for more."""
         ids = self.encode(prompt)
         if not ids and self.target.bos is not None:
             ids = [self.target.bos]
@@ -263,7 +275,8 @@ class SpecDecoder:
         if self.head is None or "head" not in self.policy.needs or self.head.covers(temperature):
             return self.policy, ""
         low, high = self.head.temperatures
-        rule = type(self._fallback).__name__
-        note = f"the head was trained for temperatures {low}…{high}, not {temperature}: drafting by {rule}"
-        _log.warning(note)
+        note = f"the head was trained for temperatures {low}…{high}, not {temperature}: drafting by {self._fallback}"
+        if note not in self._warned:
+            self._warned.add(note)
+            _log.warning(note)
         return self._fallback, note

@@ -259,6 +259,7 @@ def save_head(head: AcceptanceHead, folder: str | Path) -> None:
 
 def load_head(folder: str | Path) -> AcceptanceHead:
     """Read a head folder. Raises SpecDecError where it is missing or does not hold what its `head.json` says."""
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     path = Path(folder)
@@ -269,7 +270,7 @@ def load_head(folder: str | Path) -> AcceptanceHead:
     try:
         head = AcceptanceHead(HeadConfig(**json.loads((path / "head.json").read_text(encoding="utf-8"))))
         _load_weights(head, load_file(path / "head.safetensors"))
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (TypeError, ValueError, RuntimeError, OSError, SafetensorError) as error:
         raise SpecDecError(f"the head at {path} is damaged: {str(error).splitlines()[0]}") from error
     return head.eval()
 

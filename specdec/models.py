@@ -54,6 +54,7 @@ def load(folder: str | Path, dtype: torch.dtype = torch.float32, device: str | t
 
     Raises SpecDecError where the folder is missing or holds no readable causal language model.
     """
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
     path = Path(folder)
@@ -62,9 +63,12 @@ def load(folder: str | Path, dtype: torch.dtype = torch.float32, device: str | t
     try:
         with _quiet():
             model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, local_files_only=True).to(device).eval()
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        wrapped, tokenizer = wrap(model, path.name), _tokenizer(path)
+    except SpecDecError:
+        raise
+    except (OSError, ValueError, KeyError, RuntimeError, AttributeError, TypeError, SafetensorError) as error:
         raise SpecDecError(f"cannot load {path} as a causal language model: {_first_line(error)}") from error
-    return Loaded(wrap(model, path.name), _tokenizer(path), model.config.bos_token_id, _eos(model))
+    return Loaded(wrapped, tokenizer, model.config.bos_token_id, _eos(model))
 
 
 def wrap(model: Any, name: str) -> LanguageModel:

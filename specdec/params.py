@@ -18,7 +18,8 @@ class Sampling:
     repetition_penalty: > 0 (CTRL, arXiv 1909.05858, section 4.1); 1 is off; prompt tokens count as seen.
     max_tokens: ≥ 1, the most new tokens; None leaves the model's context as the only bound.
     stop: strings that end the text; the text ends before the first of them.
-    seed: of this row's own generator; None draws one from the operating system.
+    seed: of this row's own generator, in [0, 2^64); None draws one from the operating system. It fixes the text with
+    policies that learn nothing; with `logistic`, whose draft lengths follow from all rounds before, the law alone.
     logprobs: report log p of every new token under the target *before* any warper, in nats.
     """
 
@@ -38,6 +39,7 @@ class Sampling:
             (0.0 < self.top_p <= 1.0, "top_p must lie in (0, 1]", self.top_p),
             (0.0 < self.repetition_penalty < float("inf"), "repetition_penalty must be > 0", self.repetition_penalty),
             (self.max_tokens is None or self.max_tokens >= 1, "max_tokens must be ≥ 1 or None", self.max_tokens),
+            (self.seed is None or 0 <= self.seed < 2**64, "seed must lie in [0, 2^64) or be None", self.seed),
             (not isinstance(self.stop, str), "stop must be a tuple of strings, not one string", self.stop),
             ("" not in self.stop, "stop must not hold an empty string", self.stop),
         )

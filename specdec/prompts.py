@@ -17,7 +17,10 @@ def read_prompts(file: str | Path) -> list[Prompt]:
     path = Path(file)
     if not path.is_file():
         raise SpecDecError(f'no prompts at {path}: a JSONL file with a "prompt" on each line is needed')
-    lines = path.read_text(encoding="utf-8").splitlines()
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise SpecDecError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start})") from None
     found = [_prompt(path, number, line) for number, line in enumerate(lines, 1) if line.strip()]
     if not found:
         raise SpecDecError(f"{path} holds no prompts")

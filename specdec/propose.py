@@ -37,7 +37,8 @@ class Proposer:
     def drop(self, row: Row) -> None:
         """Take a row out; the last row moves into its place."""
         index = next(i for i, other in enumerate(self.rows) if other is row)
-        self._cache.drop_row(index)
+        with torch.inference_mode():
+            self._cache.drop_row(index)
         self.rows[index] = self.rows[-1]
         self.rows.pop()
         self._regroup()

@@ -69,6 +69,7 @@ def _table(outcome: Outcome) -> str:
             _HEAD,
             *(_row(line) for line in ordered),
             *_beside_fixed(outcome),
+            *(f"\n`{line.system}`: {line.note}." for line in ordered if line.note),
         )
     )
 

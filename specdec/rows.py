@@ -54,10 +54,10 @@ class Row:
         learn."""
         self.rounds += 1
         self.drafted += len(draft.tokens)
-        self.accepted += verdict.accepted
         if draft.trail:
             self.policy.learn(draft.trail, verdict.accepted)
-        for token in (*draft.tokens[: verdict.accepted], verdict.token):
+        for place, token in enumerate((*draft.tokens[: verdict.accepted], verdict.token)):
+            self.accepted += place < verdict.accepted
             if self.push(token):
                 break
         if self.sampling.logprobs:

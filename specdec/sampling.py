@@ -17,6 +17,9 @@ from torch import Tensor
 from specdec.errors import SpecDecError
 from specdec.params import Sampling
 
+_COLDEST = 1e-6
+"""Below this temperature float32 tells no two logits apart that it would not at this one."""
+
 
 class Draws(Protocol):
     """Where one row's randomness comes from."""
@@ -117,7 +120,7 @@ class Warper:
         self._top_p = any(row.top_p < 1 for row in rows)
         self._hot = any(row.temperature not in (0, 1) for row in rows)
         # A greedy row keeps temperature 1 here, so that its confidence is the model's own; it is made one-hot apart.
-        self._temperatures = column([row.temperature or 1.0 for row in rows])
+        self._temperatures = column([max(row.temperature, _COLDEST) if row.temperature else 1.0 for row in rows])
         self._penalties = column([row.repetition_penalty for row in rows])
         self._ks = torch.tensor([[row.top_k] for row in rows], device=device)
         self._ps = column([row.top_p for row in rows])
@@ -152,7 +155,8 @@ class Warper:
     def filtered(self, logits: Tensor, of: Tensor | None = None) -> Tensor:
         """Temperature, top-k and top-p on penalised logits: removed tokens become -inf."""
         if self._hot:
-            logits = logits / _pick(self._temperatures, of)
+            # Of the distance to the largest, which no temperature makes overflow.
+            logits = (logits - logits.amax(-1, keepdim=True)) / _pick(self._temperatures, of)
         if self._top_k:
             logits = _keep_top_k(logits, _pick(self._ks, of))
         if self._top_p:

@@ -8,10 +8,11 @@ drafting has to be the faster.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from specdec.costs import measure
 from specdec.decoder import SpecDecoder
+from specdec.errors import SpecDecError
 from specdec.paired import Cells, ratio
 from specdec.params import Sampling
 from specdec.policies.base import LIMIT
@@ -21,7 +22,7 @@ from specdec.threshold import Window, best_length, derive
 BATCHES = (1, 2, 4, 8, 16, 64)
 MARGIN = 1.03
 """Drafting has to be so many times as fast; less is within what a trial can tell."""
-_TURNS = 3
+_TURNS = 4
 _FEWEST = 16
 """Prompts of a trial at least; twice the batch where that is more, so that places come free in it and are filled."""
 
@@ -35,12 +36,26 @@ def stages(
     prompts: Sequence[Sequence[int]],
     batches: Sequence[int] = BATCHES,
     *,
-    temperature: float = 0.0,
+    temperatures: Sequence[float] = (0.0,),
     tokens: int = 100,
+    say: Callable[[str], None] = lambda line: None,
 ) -> tuple[Stage, ...]:
-    """One stage for each of `batches` (rising). pair: with a head. windows: as `specdec.calibrate.load_windows` gives
-    them. prompts: token ids, of the kind served; repeated where a batch needs more."""
-    return tuple(_stage(pair, windows, prompts, size, temperature, tokens) for size in batches)
+    """One stage for each of `batches` (≥ 1, rising). pair: with a head. windows: as `specdec.calibrate.load_windows`
+    gives them. prompts: token ids, of the kind served; repeated where a batch needs more. temperatures: served ones;
+    drafting has to pay at each of them, and the costs are those of the last."""
+    if min(batches, default=1) < 1 or not prompts:
+        raise SpecDecError("stages are tuned for at least one row, on at least one prompt")
+    found = list[Stage]()
+    for size in batches:
+        found.append(_stage(pair, windows, prompts, size, temperatures, tokens))
+        say(f"{size} rows together: {told(found[-1])}")
+    return tuple(found)
+
+
+def told(stage: Stage) -> str:
+    """A stage in words."""
+    _, h, most = stage
+    return f"h {h:.3f}, at most {most} tokens a draft" if most else "plain decoding (K = 0)"
 
 
 def _stage(
@@ -48,15 +63,17 @@ def _stage(
     windows: Sequence[Window],
     prompts: Sequence[Sequence[int]],
     size: int,
-    temperature: float,
+    temperatures: Sequence[float],
     tokens: int,
 ) -> Stage:
-    costs = measure(pair, batch=size, temperature=temperature).costs
+    costs = measure(pair, batch=size, temperature=temperatures[-1]).costs
     if size == 1:
         most, threshold = LIMIT, derive(windows, costs)
     else:
         most, threshold = best_length(windows, costs, size)
-    pays = threshold.pays and gain(pair, prompts, size, threshold.h, most, temperature, tokens) >= MARGIN
+    pays = threshold.pays and all(
+        gain(pair, prompts, size, threshold.h, most, heat, tokens) >= MARGIN for heat in dict.fromkeys(temperatures)
+    )
     return size, threshold.h, most if pays else 0
 
 
@@ -79,7 +96,7 @@ def gain(
     }
     cells = {name: Cells() for name in arms}
     for turn in range(_TURNS):
-        for name, arm in arms.items():
+        for name, arm in list(arms.items())[:: -1 if turn % 2 else 1]:
             start = time.perf_counter()
             written = sum(len(result.tokens) for result in arm.generate(ids, samplings))
             cells[name].add(turn, time.perf_counter() - start, written)

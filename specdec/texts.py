@@ -59,7 +59,7 @@ def _continued(pair: SpecDecoder, prompts: Sequence[Prompt], settings: Training,
         Sampling(temperature=heat, max_tokens=settings.tokens, seed=settings.seed + i)
         for i, heat in zip(which, heats, strict=True)
     ]
-    ids = [pair.encode(prompts[i]) for i in which]
+    ids = [pair.prompt_ids(prompts[i]) for i in which]
     return [
         Text((*before, *result.tokens), len(before), Sampling(temperature=heat))
         for before, result, heat in zip(ids, pair.generate(ids, samplings), heats, strict=True)

@@ -11,10 +11,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 
 from specdec.calibrate import Quality, calibrate, inputs, labels_of, make_windows, save_windows
+from specdec.claim import claim
 from specdec.dataset import Examples, Text, roll_out
 from specdec.decoder import SpecDecoder
 from specdec.errors import SpecDecError
@@ -54,6 +56,7 @@ def train(
         raise SpecDecError("training a head needs a draft model and at least two prompts")
     progress = progress or Progress()
     folder.mkdir(parents=True, exist_ok=True)
+    claim(folder, pair, prompts, settings)
     run = _Run(pair, settings, folder)
     run.resume(progress)
     train_texts, dev_texts = make_texts(pair, prompts, settings, folder, progress)
@@ -110,9 +113,10 @@ class _Run:
     def resume(self, progress: Progress) -> None:
         if not self._file.is_file():
             return
-        saved = torch.load(self._file, weights_only=True)
-        if saved["settings"] != _comparable(self._settings):
-            raise SpecDecError(f"{self._file} belongs to a run with other settings: give another folder, or delete it")
+        try:
+            saved = torch.load(self._file, weights_only=True)
+        except (RuntimeError, EOFError, ValueError, UnpicklingError) as error:
+            raise SpecDecError(f"{self._file} is damaged ({type(error).__name__}): delete it to train anew") from None
         self.head.load_state_dict(saved["head"])
         self._optimiser.load_state_dict(saved["optimiser"])
         self.epoch, self.losses = saved["epoch"], saved["losses"]
@@ -120,7 +124,6 @@ class _Run:
 
     def _save(self) -> None:
         state = {
-            "settings": _comparable(self._settings),
             "head": self.head.state_dict(),
             "optimiser": self._optimiser.state_dict(),
             "epoch": self.epoch,
@@ -154,10 +157,6 @@ def _rolled(pair: SpecDecoder, texts: Sequence[Text], settings: Training, *, mix
 def _seed(settings: Training, epoch: int) -> int:
     """Of one epoch's roll-outs and order; the dev split's epoch is the one after the last."""
     return settings.seed * 1_000_003 + epoch
-
-
-def _comparable(settings: Training) -> dict[str, object]:
-    return {**asdict(settings), "temperatures": list(settings.temperatures)}
 
 
 def _write(report: Report, settings: Training, costs: Costs, folder: Path) -> None:

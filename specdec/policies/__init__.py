@@ -3,6 +3,7 @@ torch."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import fields
 from importlib import import_module
@@ -24,6 +25,9 @@ NAMES = {
     "logistic": "specdec.policies.logistic:Logistic",
     "heuristic": "specdec.policies.heuristic:Heuristic",
 }
+
+_LEAST = {"b": -math.inf, "w": -math.inf, "every": 1}
+"""The least value of a setting; 0 where none is given."""
 
 
 def make(spec: str) -> Policy:
@@ -64,6 +68,8 @@ def _number(name: str, key: str, text: str, kind: type) -> float | int:
         value: float | int = kind(text)
     except ValueError:
         raise SpecDecError(f"stop policy {name!r}: {key} must be a number ({kind.__name__}); got {text!r}") from None
-    if value < 0 and key not in ("b", "w"):
-        raise SpecDecError(f"stop policy {name!r}: {key} must be ≥ 0; got {text}")
+    if not math.isfinite(value):
+        raise SpecDecError(f"stop policy {name!r}: {key} must be finite; got {text}")
+    if value < (least := _LEAST.get(key, 0)):
+        raise SpecDecError(f"stop policy {name!r}: {key} must be ≥ {least}; got {text}")
     return value

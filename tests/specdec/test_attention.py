@@ -40,3 +40,17 @@ def _by_itself(model: LeanLlama, before: list[int], after: list[int]) -> torch.T
     row = cache.add_row()
     feed(model, cache, [row], [before])
     return feed(model, cache, [row], [after])
+
+
+def test_room_that_one_long_row_took_is_given_back() -> None:
+    model = LeanLlama.of(llama(dtype=torch.float64, max_position_embeddings=4096), "tiny")
+    texts = [[(7 * i + j) % 50 for j in range(length)] for i, length in enumerate((4000, 6))]
+    with torch.inference_mode():
+        cache = model.new_cache()
+        for text in texts:
+            feed(model, cache, [cache.add_row()], [text])
+        full = cache._store.nbytes
+        cache.drop_row(0)
+        assert cache._store.nbytes < full / 4
+        found = feed(model, cache, [0], [[1, 2, 3]])
+        assert torch.allclose(found, _by_itself(model, texts[1], [1, 2, 3]), atol=1e-12)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -90,7 +91,9 @@ def test_the_command_says_what_speculation_is_worth_by_batch(
     [
         (("--policies", "magic"), "unknown stop policy 'magic'"),
         (("--head", "/nowhere/head"), "no acceptance head at /nowhere/head"),
-        (("--limit", "0"), "at least one prompt"),
+        (("--limit", "0"), "--limit must be ≥ 1; got 0"),
+        (("--json", "/nowhere/figures.json"), "cannot be written"),
+        (("--plot", "picture.xyz"), "ends in .png"),
         (("--repeats", "0"), "repeats must be ≥ 1"),
         (("--batches", "1"), "give --head"),
     ],
@@ -102,3 +105,32 @@ def test_the_command_names_what_is_wrong(
     error = capsys.readouterr().err
     assert words in error
     assert error.count("\n") == 1
+
+
+def test_what_lacks_beside_the_head_is_told_before_anything_is_measured(
+    folders: tuple[str, str], prompts: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_head(AcceptanceHead(HeadConfig(32, 1)), tmp_path / "head")
+    assert run(folders, prompts, "--head", str(tmp_path / "head"), "--batches", "1") == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "no roll-outs at" in said.err
+
+
+def test_an_interrupt_keeps_the_figures_there_are(
+    folders: tuple[str, str], prompts: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    from specdec import bench as module
+
+    measured, turns = module.bench, iter([True, False])
+
+    def interrupted(*given: Any) -> Any:
+        if not next(turns):
+            raise KeyboardInterrupt
+        return measured(*given)
+
+    monkeypatch.setattr(module, "bench", interrupted)
+    out = tmp_path / "out.json"
+    assert run(folders, prompts, "--policies", "off", "--temperature", "0", "1", "--json", str(out)) == 130
+    assert capsys.readouterr().err.endswith("specdec: interrupted\n")
+    assert [each["temperature"] for each in json.loads(out.read_text())["outcomes"]] == [0.0]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from specdec import SpecDecoder, costs
+from specdec import SpecDecError, SpecDecoder, costs
 from specdec.costs import measure
 from specdec.decode import Batch
 from specdec.head import AcceptanceHead, HeadConfig
@@ -75,3 +75,14 @@ def test_measuring_leaves_the_global_generator_alone() -> None:
     state = torch.random.get_rng_state()
     measure(model, repeats=1, prompt=8)
     assert torch.equal(state, torch.random.get_rng_state())
+
+
+def test_a_short_context_is_measured_within_or_refused() -> None:
+    def short(context: int) -> SpecDecoder:
+        models = [Loaded(TableModel(seed, vocab=8, context=context), None, None, frozenset()) for seed in (1, 2)]
+        return SpecDecoder(models[0], models[1], "fixed:2")
+
+    # Of 40 tokens, rounds of 1, 2 and 4 tokens have room for 7 turns of at most 5.
+    assert measure(short(40), repeats=5).costs.draft > 0
+    with pytest.raises(SpecDecError, match="context of 16 tokens is too short"):
+        measure(short(16), repeats=5)

@@ -47,6 +47,7 @@ def test_a_size_that_pays_beyond_one_that_does_not_moves_the_crossover() -> None
     assert crossing(points(20, 20)) is None
     assert crossing(points(0, 0)) == 1
     assert "pays at every size" in markdown(points(20))
+    assert "(K = 0) at batch 1, 2, and not beyond" in markdown(points(0, 0, 4))
 
 
 def test_one_prompt_cannot_be_both_tuned_on_and_tried() -> None:

@@ -316,6 +316,7 @@ def test_a_model_without_tokenizer_says_what_it_can_take() -> None:
         ({"draft": model(2), "head": "/nowhere/head"}, "no acceptance head at /nowhere/head"),
         ({"draft": "/nowhere/draft"}, "no model at /nowhere/draft"),
         ({"draft": model(2), "policy": "magic"}, "unknown stop policy 'magic'; known are"),
+        ({"batch": 0}, "batch must be ≥ 1; got 0"),
     ],
 )
 def test_what_does_not_fit_together_is_refused_in_one_line(arguments: dict[str, object], words: str) -> None:
@@ -351,3 +352,58 @@ def test_importing_the_package_imports_no_torch(tmp_path: Path) -> None:
 
     code = "import sys, specdec; sys.exit('torch' in sys.modules or 'archon' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_rule_in_the_heads_place_drafts_no_more_than_was_tuned_and_says_so_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    tuned = head(low=0.5, high=1.0, threshold=0.5).with_stages([(1, 0.5, 2), (2, 0.5, 0)])
+    pair = SpecDecoder(model(), model(2), head=tuned)
+    with caplog.at_level(logging.WARNING):
+        alone = pair.generate([[1]], Sampling(temperature=1.5, max_tokens=30, seed=0))[0]
+        together = pair.generate([[1], [2]], Sampling(temperature=1.5, max_tokens=30, seed=0))
+    assert 0 < alone.drafted <= 2 * alone.passes
+    # The second row ends with the first, so both always decode in company.
+    assert sum(result.drafted for result in together) == 0
+    assert len(caplog.records) == 1
+    assert "drafting by logistic" in caplog.text
+
+
+def test_the_coldest_temperature_is_greedy_decoding() -> None:
+    cold = [plain().generate(PROMPTS, Sampling(temperature=heat, max_tokens=12, seed=0)) for heat in (1e-39, 0)]
+    assert [result.tokens for result in cold[0]] == [result.tokens for result in cold[1]]
+
+
+@pytest.mark.parametrize("policy", ["off", "fixed:3"])
+def test_a_row_may_be_taken_out_before_it_is_finished(policy: str) -> None:
+    pair = decoder(policy)
+    rows = [pair.row(i, prompt, Sampling(temperature=0, max_tokens=12)) for i, prompt in enumerate(PROMPTS)]
+    batch = pair.batch()
+    batch.add(rows)
+    batch.step()
+    batch.drop(rows[1])
+    while batch.rows:
+        batch.step()
+    expected = plain().generate(PROMPTS, Sampling(temperature=0, max_tokens=12))
+    kept = [i for i in range(len(PROMPTS)) if i != 1]
+    assert [tuple(rows[i].output) for i in kept] == [expected[i].tokens for i in kept]
+    assert rows[1].finish is None
+
+
+def test_drafted_tokens_behind_a_stop_string_did_not_stand() -> None:
+    whole = plain().generate(["ab"], Sampling(temperature=0, max_tokens=12))[0]
+    same = SpecDecoder(model(), model(), "fixed:8")
+    cut = same.generate(["ab"], Sampling(temperature=0, max_tokens=12, stop=(whole.text[1:3],)))[0]
+    assert cut.accepted <= len(cut.tokens)
+
+
+def test_a_text_with_tokens_the_model_does_not_have_is_refused() -> None:
+    short = Loaded(TableModel(1, vocab=4), Letters(), None, frozenset())
+    with pytest.raises(SpecDecError, match="prompt holds token 7; table1 has tokens 0…3"):
+        SpecDecoder(short).generate(["ah"])
+
+
+def test_scores_of_a_long_text_do_not_depend_on_its_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = plain().score([1, 2, 3], [4, 5, 6, 7, 0])
+    monkeypatch.setattr("specdec.decoder._PIECE", 2)
+    assert plain().score([1, 2, 3], [4, 5, 6, 7, 0]) == pytest.approx(whole, abs=1e-12)

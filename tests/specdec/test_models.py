@@ -133,3 +133,39 @@ def test_a_model_with_a_sliding_window_is_refused() -> None:
     config = transformers.MistralConfig(**SHAPE, sliding_window=8)
     with pytest.raises(SpecDecError, match="does not attend to its whole past"):
         wrap(transformers.MistralForCausalLM(config), "mistral")
+
+
+TINY = {"vocab_size": 64, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+
+
+def test_a_model_that_scales_its_logits_afterwards_is_refused() -> None:
+    torch.manual_seed(0)
+    config = transformers.GraniteConfig(**TINY, intermediate_size=48, num_key_value_heads=4, logits_scaling=8.0)
+    with pytest.raises(SpecDecError, match="does more to its logits than its output layer"):
+        wrap(transformers.GraniteForCausalLM(config).eval(), "granite")
+
+
+def test_padding_past_the_context_of_learnt_positions_does_no_harm() -> None:
+    torch.manual_seed(0)
+    config = transformers.GPT2Config(vocab_size=64, n_embd=32, n_layer=2, n_head=4, n_positions=32)
+    loaded = Loaded(wrap(transformers.GPT2LMHeadModel(config).eval(), "gpt2"), None, None, frozenset())
+    prompts, sampling = [list(range(30)), [1, 2, 3]], Sampling(temperature=0, max_tokens=20)
+    drafted = SpecDecoder(loaded, loaded, "fixed:8").generate(prompts, sampling)
+    assert [len(result.tokens) for result in drafted] == [2, 20]
+    assert [result.tokens for result in drafted] == [r.tokens for r in SpecDecoder(loaded).generate(prompts, sampling)]
+
+
+def test_half_precision_leaves_the_model_in_float32() -> None:
+    made = wrap(llama().to(torch.bfloat16), "half")
+    with torch.inference_mode():
+        cache = made.new_cache()
+        hidden = feed(made, cache, [cache.add_row()], [SEQUENCES[0]])
+    assert (made.dtype, hidden.dtype, made.logits(hidden).dtype) == (torch.float32,) * 3
+
+
+def test_a_damaged_file_is_named_in_one_line(tmp_path: Path) -> None:
+    llama().save_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"short")
+    with pytest.raises(SpecDecError, match="cannot load") as caught:
+        load(tmp_path)
+    assert "\n" not in str(caught.value)

@@ -124,3 +124,9 @@ def test_logits_that_are_no_numbers_are_refused(bad: float) -> None:
 def test_wrong_settings_are_refused_by_name(wrong: dict[str, object]) -> None:
     with pytest.raises(SpecDecError, match=next(iter(wrong))):
         Sampling(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("seed", [-1, 2**64])
+def test_a_seed_no_generator_takes_is_refused(seed: int) -> None:
+    with pytest.raises(SpecDecError, match="seed must lie in"):
+        Sampling(seed=seed)

@@ -114,6 +114,18 @@ def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:
     trained(tmp_path)
     with pytest.raises(SpecDecError, match="other settings"):
         trained(tmp_path, Training(epochs=2, depth=2, tokens=24, horizon=4))
+    with pytest.raises(SpecDecError, match="other prompts"):
+        train(pair(), PROMPTS[1:], SETTINGS, COSTS, tmp_path)
+    other = SpecDecoder(pair().target, Loaded(TableModel(3, vocab=8), None, None, frozenset()), "fixed:2")
+    with pytest.raises(SpecDecError, match="other models"):
+        train(other, PROMPTS, SETTINGS, COSTS, tmp_path)
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    trained(tmp_path)
+    (tmp_path / "checkpoint.pt").write_bytes(b"cut")
+    with pytest.raises(SpecDecError, match=r"checkpoint.pt is damaged"):
+        trained(tmp_path)
 
 
 def test_the_report_says_what_was_measured(tmp_path: Path) -> None:
@@ -146,14 +158,15 @@ def test_a_pair_without_a_draft_is_refused(tmp_path: Path) -> None:
         ("{]\n", "line 1: not JSON"),
         ('{"prompt": "ok"}\n{"text": "x"}\n', 'line 2: "prompt" must be a text'),
         ('{"prompt": [1, "2"]}\n', "line 1"),
+        (b"\xff\xfe", "not UTF-8"),
     ],
 )
 def test_the_command_names_what_is_wrong_with_the_prompts(
-    content: str | None, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    content: str | bytes | None, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "prompts.jsonl"
     if content is not None:
-        file.write_text(content)
+        file.write_bytes(content if isinstance(content, bytes) else content.encode())
     code = main(["train", "--target", "t", "--draft", "d", "--data", str(file), "--out", str(tmp_path / "head")])
     assert code == 2
     assert words in capsys.readouterr().err

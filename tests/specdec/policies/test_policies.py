@@ -147,6 +147,8 @@ def test_logit_and_sigmoid_survive_the_ends() -> None:
         ("fixed:2.5", "must be a number"),
         ("product:0.5,speed=3", "no setting 'speed'"),
         ("product:-1", "must be ≥ 0"),
+        ("product:nan", "must be finite"),
+        ("logistic:every=0", "must be ≥ 1"),
         ("off:3", "no setting"),
     ],
 )
