@@ -153,7 +153,9 @@ def _noted(event: dict[str, Any], report: Report, tests: int) -> bool:
         report.begun = True
         return False
     if event["event"] == "test":
-        report.results += [_NONE] * (min(event["number"], tests) - len(report.results))
+        if not len(report.results) <= event["number"] < tests:
+            return False  # forged by a test: there is no such test, or it has its result
+        report.results += [_NONE] * (event["number"] - len(report.results))
         report.results.append((event["passed"] is True, str(event["said"])))
         return False
     report.load_error = event.get("said")

@@ -1,7 +1,7 @@
 # ruff: noqa: E501
 """Programs that try to do harm. Each defines `attack()`, which is True only where the harm was done.
 
-Capitals between @ are filled in by the test: @PORT@ of a listener, @SOCKET@ of a Unix socket, @SECRET@ and @VICTIM@
+Capitals between @ are filled in by the test: @PORT@ of a listener, @SOCKET@ and @DATAGRAMS@ of Unix sockets, @SECRET@ and @VICTIM@
 files that every user may read or write, @PARENT@ the process that runs the tests. Bombs are bounded, so that a broken
 sandbox fails a test and not the machine.
 """
@@ -82,6 +82,15 @@ def attack():
     "DNS": "def attack():\n return done(lambda: socket.getaddrinfo('example.com', 80) and True)",
     "listener": "def attack():\n return done(lambda: socket.create_server(('127.0.0.1', 0)) and True)",
     "Unix socket": "def attack():\n return done(lambda: socket.socket(socket.AF_UNIX).connect('@SOCKET@') or True)",
+    "datagram to a Unix socket": """
+def attack():
+    def sent(kind):
+        one, other = socket.socketpair(socket.AF_UNIX, kind)
+        return one.sendto(b'x', '@DATAGRAMS@') > 0
+    def messaged():
+        one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        return one.sendmsg([b'x'], [], 0, '@DATAGRAMS@') > 0
+    return done(lambda: sent(socket.SOCK_DGRAM), lambda: sent(socket.SOCK_STREAM), lambda: sent(socket.SOCK_SEQPACKET), messaged)""",
     "raw and netlink sockets": """
 def attack():
     return done(lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, 1) and True,

@@ -26,6 +26,7 @@ class Prey:
 
     tcp: socket.socket
     unix: socket.socket
+    datagrams: socket.socket
     folder: Path
 
     def fill(self, program: str) -> str:
@@ -33,6 +34,7 @@ class Prey:
         known = {
             "@PORT@": str(self.tcp.getsockname()[1]),
             "@SOCKET@": str(self.folder / "socket"),
+            "@DATAGRAMS@": str(self.folder / "datagrams"),
             "@SECRET@": str(self.folder / "secret"),
             "@VICTIM@": str(self.folder / "victim"),
             "@PARENT@": str(os.getpid()),
@@ -43,7 +45,9 @@ class Prey:
 
     def touched(self) -> list[str]:
         found = [f"connected to {name}" for name in ("tcp", "unix") if _connected(getattr(self, name))]
-        if sorted(path.name for path in self.folder.iterdir()) != ["secret", "socket", "victim"]:
+        if _received(self.datagrams):
+            found.append("a datagram came")
+        if sorted(path.name for path in self.folder.iterdir()) != ["datagrams", "secret", "socket", "victim"]:
             found.append("files came or went")
         elif (self.folder / "victim").read_text() != "whole" or (
             self.folder / "victim"
@@ -61,13 +65,15 @@ def prey(monkeypatch: pytest.MonkeyPatch) -> Iterator[Prey]:
         for file, text in (("secret", "canary"), ("victim", "whole")):
             (folder / file).write_text(text)
             (folder / file).chmod(0o666)
-        with socket.socket(socket.AF_UNIX) as unix:
-            unix.bind(str(folder / "socket"))
-            (folder / "socket").chmod(0o777)
+        datagrams = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        with socket.socket(socket.AF_UNIX) as unix, datagrams:
+            for each, file in ((unix, "socket"), (datagrams, "datagrams")):
+                each.bind(str(folder / file))
+                (folder / file).chmod(0o777)
             unix.listen()
-            tcp.setblocking(False)
-            unix.setblocking(False)
-            yield Prey(tcp, unix, folder)
+            for each in (tcp, unix, datagrams):
+                each.setblocking(False)
+            yield Prey(tcp, unix, datagrams, folder)
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -94,6 +100,13 @@ def test_the_attacks_would_succeed_without_a_sandbox(prey: Prey) -> None:
 
 def _bare(code: str, home: str) -> int:
     return subprocess.run([sys.executable, "-c", code], cwd=home, timeout=60).returncode
+
+
+def _received(datagrams: socket.socket) -> bool:
+    try:
+        return bool(datagrams.recv(100))
+    except BlockingIOError:
+        return False
 
 
 def _connected(listener: socket.socket) -> bool:

@@ -36,8 +36,18 @@ def verdict(machine: str, number: int, *arguments: int, arch: int | None = None)
 @pytest.mark.parametrize("machine", MACHINES)
 def test_what_python_needs_is_let_through(machine: str) -> None:
     of = numbers(machine)
-    for name in ("read", "write", "mmap", "openat", "futex", "exit_group", "getrandom", "socketpair"):
+    for name in ("read", "write", "mmap", "openat", "futex", "exit_group", "getrandom"):
         assert verdict(machine, of[name]) == ALLOW
+
+
+def test_pairs_of_sockets_are_of_streams_alone() -> None:
+    for machine in MACHINES:
+        number = numbers(machine)["socketpair"]
+        for flags in (0, 0x800, 0x80000, 0x80800):
+            assert verdict(machine, number, 1, 1 | flags) == ALLOW
+            assert verdict(machine, number, 1, 2 | flags) == REFUSE  # SOCK_DGRAM
+        assert verdict(machine, number, 1, 5) == REFUSE  # SOCK_SEQPACKET
+        assert verdict(machine, number, 2, 1) == REFUSE
 
 
 OUTSIDE = {  # number on x86-64, on 64-bit ARM

@@ -23,6 +23,11 @@ _X32 = 0x40000000
 _FCNTL = (0, 1, 2, 3, 4, 1030)  # F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_DUPFD_CLOEXEC; never F_SETOWN
 _IOCTL = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)  # TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX
 
+_UNIX = 1
+# SOCK_STREAM, alone and with SOCK_NONBLOCK, SOCK_CLOEXEC or both. A pair of datagram sockets is refused: they can be
+# sent on to any named Unix socket of the machine, which no other call and no Landlock rule would stop.
+_STREAM = tuple(1 | flags for flags in (0, 0x800, 0x80000, 0x80800))
+
 Instruction = tuple[int, int, int, int]
 """code, jump if true, jump if false, value (struct sock_filter)."""
 
@@ -38,6 +43,7 @@ def program(machine: str, pid: int) -> list[Instruction]:
         of["fcntl"]: _argument_in(1, _FCNTL),
         of["ioctl"]: _argument_in(1, _IOCTL),
         of["prlimit64"]: _reads_own_limits(),
+        of["socketpair"]: _stream_pair(),
     }
     made: list[Instruction] = [(_LOAD, 0, 0, _ARCH), (_EQUAL, 1, 0, AUDIT[machine]), (_RETURN, 0, 0, _KILL)]
     made += [(_LOAD, 0, 0, _NUMBER), (_AT_LEAST, 0, 1, _X32), _refuse(errno.ENOSYS)]
@@ -68,6 +74,12 @@ def _argument_in(index: int, values: Sequence[int]) -> list[Instruction]:
     """Allows the call where the low half of an argument (all of it, for an int) is one of `values`."""
     tests = [(_EQUAL, len(values) - place, 0, value) for place, value in enumerate(values)]
     return [(_LOAD, 0, 0, _ARGUMENTS + 8 * index), *tests, _refuse(errno.EPERM), _allow()]
+
+
+def _stream_pair() -> list[Instruction]:
+    """socketpair(AF_UNIX, SOCK_STREAM, …)."""
+    kinds = _argument_in(1, _STREAM)
+    return [(_LOAD, 0, 0, _ARGUMENTS), (_EQUAL, 1, 0, _UNIX), _refuse(errno.EPERM), *kinds]
 
 
 def _reads_own_limits() -> list[Instruction]:
