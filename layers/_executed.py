@@ -40,15 +40,16 @@ async def _run(program: str, tests: Sequence[UnitTest], candidate: Candidate, ct
     return dict(zip(tests, passed, strict=True))
 
 
-def weighty(tests: Sequence[UnitTest], results: Sequence[Passed]) -> list[UnitTest]:
+def weighty(tests: Sequence[UnitTest], results: Sequence[Passed], *, shared: bool = False) -> list[UnitTest]:
     """The tests that count: of executable ones those that some candidate passes and some does not.
 
-    One that nobody passes is more likely wrong than all candidates are, and one that everybody passes tells nothing.
-    Where none is left, all count.
+    One that nobody passes is more likely wrong than all candidates are, and one that everybody passes tells nothing,
+    but for agreement, where it is what candidates share (`shared`). Where none is left, all count.
     """
 
     def telling(test: UnitTest) -> bool:
-        return not test.code or len({result[test] is True for result in results}) == 2
+        outcomes = {result[test] is True for result in results}
+        return not test.code or len(outcomes) == 2 or (shared and outcomes == {True})
 
     return [test for test in tests if telling(test)] or list(tests)
 

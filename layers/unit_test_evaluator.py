@@ -82,7 +82,7 @@ class UnitTestEvaluator(Sampled):
         if verdicts.count(None) == len(verdicts):
             ctx.note("fallback", "no unit test could be judged; the candidates go on unchanged")
             return state.candidates
-        tests = weighty(state.tests, results)
+        tests = weighty(state.tests, results, shared=self.agreement)
         tested = _tested(state, results, agreements(tests, results) if self.agreement else shares(tests, results))
         order = sorted(range(len(tested)), key=lambda place: -(tested[place].score or 0.0))
         passing = [place for place in order if all(results[place][test] is True for test in tests)]

@@ -61,15 +61,15 @@ class Services:
         self.catalogue = fresh
 
     def provide(self, catalogue: Catalogue) -> None:
-        """Makes the app's one sandbox where something of the catalogue runs code; it starts nothing before its use.
+        """Makes the app's one sandbox, which starts nothing before its use: models may write code as tests unasked.
 
         Raises:
-            ConfigError: nothing safe works here.
+            ConfigError: something of the catalogue is sure to run code, and nothing safe works here.
         """
-        if self.sandbox is None and any(served.graph.runs_code for served in catalogue):
-            sandbox = CodeSandbox(unsafe=self.settings.unsafe_exec)
+        sandbox = self.sandbox or CodeSandbox(unsafe=self.settings.unsafe_exec)
+        if any(served.graph.runs_code for served in catalogue):
             sandbox.require()
-            self.sandbox = sandbox
+        self.sandbox = sandbox
 
     async def sweep(self, force: bool = False) -> None:
         """Closes catalogues that no request uses any more."""

@@ -211,6 +211,12 @@ def test_dual_agreement_prefers_what_many_candidates_agree_on() -> None:
     assert texts(evaluated(answers, "abcd")[0])[0] == "answer abc"
 
 
+def test_in_dual_agreement_what_all_candidates_share_supports_them() -> None:
+    # All pass a, b and c; only the last passes d as well: 3 × 3 = 9 against 1 × 4, over 4 candidates × 4 tests.
+    made, _ = evaluated(("abc", "bca", "cab", "abcd"), "abcd", agreement=True)
+    assert [each.score for each in made.candidates] == [9 / 16, 9 / 16, 9 / 16, 4 / 16]
+
+
 def test_plan() -> None:
     assert UnitTestEvaluator(model="m", keep=2).plan(5) == Plan(calls=5, candidates=2, contingent=5)
     assert UnitTestEvaluator(model="m").plan(5).candidates == 5
