@@ -1,14 +1,14 @@
 """The two model pairs that speculative decoding is measured on, and the measurement.
 
     python bench/specdec_pairs.py [--pairs zoo deep] [--temperature 0 1] [--count 300] [--tokens 100] [--repeats 5]
-        [--head FOLDER] [--batches 1 2 4 8 16 64] [--assisted] [--json FILE] [--plot FILE]
+        [--head FOLDER] [--batches 1 2 4 8 16 64] [--assisted] [--json FILE] [--page FILE] [--plot FILE]
 
-*zoo*: the zoo's `captain` (128 × 8) and the draft that was trained for it, `captain-draft` (64 × 2).
+*zoo*: the zoo's `captain` (128 × 8) and the draft that was trained for it, `captain-draft` (96 × 2).
 *deep*: a target of 256 × 12 with the same draft. **It is not a model of its own**: it is the captain, grown without
 changing its function. Layers are repeated with outputs of zero, and the residual stream is carried twice. So it costs
 what a 256 × 12 model costs, and what it writes has the captain's law: acceptance is the first pair's, c is not.
 
-Prompts are held-out questions of the zoo's family `ledger`, put as every role; no head and no model has seen them. The
+Prompts are held-out questions of the zoo's families, put as every role; no head and no model has seen them. The
 threshold of `specdec++` is derived from the costs measured here. Prints a table for each temperature (see
 `python -m specdec bench`), then by batch size what speculation is worth, and one JSON line.
 """
@@ -105,8 +105,8 @@ def head_for(pair: Pair, folder: Path, temperature: float) -> Any:
     return SpecDecoder(loaded.target, loaded.draft, head=tuned)
 
 
-def measured(name: str, pair: Pair, options: argparse.Namespace) -> dict[str, Any]:
-    """Tables of one pair, and what they hold."""
+def measured(name: str, pair: Pair, options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
+    """Tables of one pair as Markdown, and what they hold."""
     from dataclasses import asdict
 
     from specdec.assisted import assisted
@@ -124,12 +124,14 @@ def measured(name: str, pair: Pair, options: argparse.Namespace) -> dict[str, An
         plan = Plan((heat,), options.repeats, 1, options.tokens, options.seed, systems)
         decoder = head_for(pair, options.head, heat)
         outcomes += bench(decoder, prompts, plan, foreign, said)
-    print(f"## {name}: {pair.target.name} with {pair.draft.name}\n\n{markdown(outcomes)}")
+    text = f"## {name}: {pair.target.name} with {pair.draft.name}\n\n{markdown(outcomes)}"
+    print(text, flush=True)
     points = crossover(decoder, prompts, load_windows(options.head), plan, options.batches, said)
-    print(batches(points))
+    print(batches(points), flush=True)
     if options.plot:
         pareto(outcomes, options.plot.with_stem(f"{options.plot.stem}-{name}"))
-    return {**as_json(outcomes), "batches": [asdict(point) for point in points]}
+    text += f"\n### By batch, temperature {plan.temperatures[0]:g}\n\n{batches(points)}"
+    return text, {**as_json(outcomes), "batches": [asdict(point) for point in points]}
 
 
 TUNED = ("product:0.1", "product:0.2", "product:0.6", "logistic:0.2", "logistic:0.6", "confidence:0.6", "svip:0.2")
@@ -137,11 +139,12 @@ TUNED = ("product:0.1", "product:0.2", "product:0.6", "logistic:0.2", "logistic:
 
 
 def _prompts(options: argparse.Namespace) -> list[list[int]]:
-    from archon.zoo.prompts import prompts
+    from archon.zoo.prompts import families_of, prompts
     from archon.zoo.vocabulary import Vocabulary
 
     vocabulary = Vocabulary.load(options.target or zoo.path(TARGET))
-    lines = prompts(vocabulary, options.count, split="held_out", families=options.families, seed=options.seed)
+    families = options.families or families_of(TARGET)
+    lines = prompts(vocabulary, options.count, split="held_out", families=families, seed=options.seed)
     return [line["prompt"] for line in lines]
 
 
@@ -153,7 +156,7 @@ def _read(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--head", type=Path, help="its acceptance head (default: the zoo's)")
     parser.add_argument("--temperature", type=float, nargs="+", default=[0.0, 1.0])
     parser.add_argument("--count", type=int, default=300, help="prompts")
-    parser.add_argument("--families", nargs="+", default=["ledger"], help="ledger, minicode")
+    parser.add_argument("--families", nargs="+", help="ledger, minicode (default: those of the captain)")
     parser.add_argument("--tokens", type=int, default=100, help="most tokens a prompt")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
@@ -161,6 +164,7 @@ def _read(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 2, 4, 8, 16, 64])
     parser.add_argument("--assisted", action="store_true", help="also Hugging Face's assisted generation")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--page", type=Path, help="the tables as Markdown")
     parser.add_argument("--plot", type=Path, help="PNG; the pair's name is added to its name")
     options = parser.parse_args(arguments)
     missing = [name for name in (TARGET, DRAFT) if name not in zoo.names()]
@@ -182,8 +186,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as work:
         known = pairs(Path(work), options.target, options.draft)
         found = {name: measured(name, known[name], options) for name in options.pairs}
-    line = json.dumps({"bench": "specdec_pairs", **found})
+    line = json.dumps({"bench": "specdec_pairs", **{name: figures for name, (_, figures) in found.items()}})
     print(line)
+    if options.page:
+        options.page.write_text("\n".join(text for text, _ in found.values()))
     if options.json:
         options.json.write_text(line + "\n")
 

@@ -5,7 +5,8 @@
 Two questions, on both task families, everything through the engine's own layers:
 
 1. Quality against the number of samples of one expert: vote, verifier, ranker, fuser, unit tests. The captain judges,
-   the generalist fuses; of code, which the captain has not learnt, the tests are the examples in the question.
+   fuses and writes the tests: of word problems in plain words, which it judges too, of code as calls, which are run.
+   Beside them, for code, the tests that need no model: the examples in the question.
 2. Self-MoA against mixed MoA (Li et al. 2025, arXiv 2502.00674): six proposals of one to three models, fused, for 65
    mixes (PARTS); then the paper's regression t = αq + βd + γ over the mixes: t the accuracy of the
    fusion, q the mean accuracy of the proposals, d their diversity (the Vendi score under "same answer or not": the
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import hashlib
 import json
 import math
 from collections import Counter
@@ -29,7 +31,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from archon import ExampleTests, Fuser, Generator, Ranker, UnitTestEvaluator, UnitTestGenerator, Verifier, Vote
+from archon import ExampleTests, Fuser, Generator, Ranker, UnitTestEvaluator, UnitTestGenerator, Verifier, Vote, zoo
 from archon.architecture import Architecture
 from archon.clients.stack import ClientStack
 from archon.clients.store import CacheStore
@@ -52,13 +54,11 @@ FAMILIES: Mapping[str, str] = {"ledger": "zoo/clerk", "minicode": "zoo/scribe"}
 """Task families and the expert whose samples the first question is about."""
 MODELS = ("zoo/captain", "zoo/clerk", "zoo/scribe", "zoo/steward", "zoo/till")
 JUDGE = "zoo/captain"
-FUSER = "zoo/steward"
-"""The one model that has learnt to fuse answers of both families."""
-TESTERS: Mapping[str, Part] = {
-    "ledger": UnitTestGenerator(JUDGE, cap=3),
-    "minicode": ExampleTests(),
+TESTERS: Mapping[str, Mapping[str, Part]] = {
+    "ledger": {"unit tests": UnitTestGenerator(JUDGE, cap=3)},
+    "minicode": {"unit tests": UnitTestGenerator(JUDGE, cap=5, kind="executable"), "example tests": ExampleTests()},
 }
-"""Where unit tests come from: written in plain words and judged by JUDGE, or the question's examples, which are run."""
+"""Where unit tests come from, by the technique's name."""
 SAMPLES = (1, 2, 3, 5, 8, 12)
 PROPOSALS = 6
 PARTS = ((6,), (5, 1), (4, 2), (3, 3), (2, 2, 2))
@@ -101,11 +101,12 @@ def techniques(family: str, samples: int) -> Iterator[tuple[str, Architecture]]:
     yield "vote", (drafts >> Vote()).architecture()
     if samples == 1:
         return
-    tests = TESTERS[family] >> UnitTestEvaluator(JUDGE, first_k=samples)
     yield "verifier", (drafts >> Verifier(JUDGE) >> Vote()).architecture()
     yield "ranker", (drafts >> Ranker(JUDGE, keep=1)).architecture()
-    yield "fuser", (drafts >> Fuser(FUSER, temperature=0.0)).architecture()
-    yield "unit tests", (drafts >> tests >> Vote()).architecture()
+    yield "fuser", (drafts >> Fuser(JUDGE, temperature=0.0)).architecture()
+    for name, tester in TESTERS[family].items():
+        tested = drafts >> tester >> UnitTestEvaluator(JUDGE, first_k=samples)
+        yield name, (tested >> Vote()).architecture()
 
 
 class Study:
@@ -119,7 +120,14 @@ class Study:
         self.benchmarks: dict[str, Benchmark] = {
             family: benchmark_class(family).load(seed=2026, held_out=questions) for family in FAMILIES
         }
+        self.marks = {family: self._mark(family) for family in FAMILIES}
         self.known = {row["key"]: row for row in self._rows()}
+
+    def _mark(self, family: str) -> str:
+        """What results depend on besides the system: the questions and the models' weights."""
+        weights = [zoo.model(model.removeprefix("zoo/")).sha256 for model in MODELS]
+        asked = [question.id for question in self.questions(family)]
+        return f"{family}/{hashlib.sha256(json.dumps([weights, asked]).encode()).hexdigest()[:16]}"
 
     def _rows(self) -> Iterator[dict[str, Any]]:
         file = self.out / "runs.jsonl"
@@ -134,20 +142,20 @@ class Study:
 
     async def accuracy(self, family: str, architecture: Architecture) -> list[float]:
         """Scores of a system, in the order of the questions."""
-        key = f"{family}/{self.count}/{architecture.hash}"
+        key = f"{self.marks[family]}/{architecture.hash}"
         if key not in self.known:
             benchmark = self.benchmarks[family]
             found = await evaluate(
                 architecture, benchmark, self.questions(family), self.stack, concurrency=48, sandbox=self.sandbox
             )
-            scores = [found.scores[question.id] for question in self.questions(family)]
+            scores = [found.scores.get(question.id) or 0.0 for question in self.questions(family)]
             self._remember({"key": key, "scores": scores})
         scored: list[float] = self.known[key]["scores"]
         return scored
 
     async def proposals(self, family: str, model: str) -> list[list[tuple[str | None, float]]]:
         """Answer and score of each proposal of one model, question by question."""
-        key = f"{family}/{self.count}/proposals of {model}"
+        key = f"{self.marks[family]}/proposals of {model}"
         if key not in self.known:
             limit = asyncio.Semaphore(48)
             rows = [self._proposals(family, model, question, limit) for question in self.questions(family)]
@@ -175,27 +183,36 @@ class Study:
 
     def _remember(self, row: dict[str, Any]) -> None:
         self.known[row["key"]] = row
-        with (self.out / "runs.jsonl").open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        with (self.out / "runs.jsonl").open("a+") as file:
+            # A kill may have left a line without its end: it must not swallow this one.
+            file.write("\n" * (not _ends_whole(self.out / "runs.jsonl")) + json.dumps(row) + "\n")
 
     async def aclose(self) -> None:
         await self.stack.aclose()
 
 
+def _ends_whole(file: Path) -> bool:
+    text = file.read_bytes() if file.exists() else b""
+    return not text or text.endswith(b"\n")
+
+
 def vendi(answers: Sequence[str | None]) -> float:
-    """Effective number of different answers: exp of the entropy of their shares; no answer is like no other."""
-    groups = Counter(answer if answer is not None else f"none {place}" for place, answer in enumerate(answers))
+    """Effective number of different answers: exp of the entropy of their shares; having none is one of them.
+
+    Were each missing answer taken for a different one, models that do not know a family would look the most diverse.
+    """
+    groups = Counter(answers)
     return math.exp(-sum(n / len(answers) * math.log(n / len(answers)) for n in groups.values()))
 
 
-async def by_samples(study: Study, family: str) -> dict[str, dict[int, tuple[int, int]]]:
-    """Right answers of each technique by number of samples, with the number of questions."""
-    found: dict[str, dict[int, tuple[int, int]]] = {}
+async def by_samples(study: Study, family: str) -> dict[str, dict[int, list[float]]]:
+    """Scores of each technique by number of samples, in the order of the questions."""
+    found: dict[str, dict[int, list[float]]] = {}
     for samples in SAMPLES:
         for name, architecture in techniques(family, samples):
             scores = await study.accuracy(family, architecture)
-            for each in ("verifier", "ranker", "fuser", "unit tests", "vote") if samples == 1 else (name,):
-                found.setdefault(each, {})[samples] = (int(sum(scores)), len(scores))
+            for each in ("verifier", "ranker", "fuser", *TESTERS[family], "vote") if samples == 1 else (name,):
+                found.setdefault(each, {})[samples] = scores
             print(f"{family:9} {name:10} {samples:2} samples  {_share(scores)}", flush=True)
     return found
 
@@ -209,7 +226,7 @@ async def by_mix(study: Study, family: str) -> list[dict[str, Any]]:
             [one for model, count in mix.counts for one in made[model][place][:count]]
             for place in range(len(study.questions(family)))
         ]
-        fused = await study.accuracy(family, (mix.proposers() >> Fuser(FUSER, temperature=0.0)).architecture())
+        fused = await study.accuracy(family, (mix.proposers() >> Fuser(JUDGE, temperature=0.0)).architecture())
         rows.append(
             {
                 "mix": mix.name,
@@ -248,6 +265,8 @@ async def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("build/zoo-study"))
     parser.add_argument("--docs", type=Path, help="folder for the page and its pictures")
     given = parser.parse_args()
+    if given.questions < 2:
+        parser.error("--questions must be at least 2: mixes are chosen on one half and judged on the other")
     study = Study(given.out, given.questions)
     try:
         samples = {family: await by_samples(study, family) for family in FAMILIES}

@@ -8,6 +8,8 @@ from archon.zoo.desk import MARKS, Attempt, Desk
 from archon.zoo.minicode import Chain, MiniTask, results, siblings, variants
 from archon.zoo.pieces import BY_INPUT
 
+OWN_TESTS = 1
+
 
 @dataclass(frozen=True)
 class CodeDesk(Desk):
@@ -44,8 +46,9 @@ class CodeDesk(Desk):
         return int(attempt.right)
 
     def tests(self) -> list[str]:
-        """The examples of the task: the only calls whose results are certain."""
-        return [str(call) for call in self.task.examples]
+        """The examples of the task, then calls of one's own, short ones, whose results must be worked out."""
+        own = sorted(self.task.tests, key=lambda call: len(str(call)))[:OWN_TESTS]
+        return [str(call) for call in (*self.task.examples, *own)]
 
     def _misread(self, place: int) -> Iterator[tuple[Chain, str]]:
         """Chains with the piece at `place` misread, and what is wrong in them."""

@@ -1,30 +1,28 @@
-"""Measure the zoo and write its model card's tables: `python -m archon.zoo.evaluate [NAME …] [--quick] [--write]`.
+"""Measure the zoo: `python -m archon.zoo.evaluate [NAME …] [--quick] [--write] [--check]`.
 
-Questions come from the held-out splits with a seed of their own. Each model prints one JSON line a family; the tables
-follow, and `--write` puts them into `archon/zoo/README.md`. With `--quick` fewer questions are asked, so its figures
-lie within wider intervals.
+Questions come from the held-out splits with a seed of their own. Each model prints one JSON line a family; the model
+card's tables follow. `--write` puts them into the card (`archon/zoo/README.md`), beside those of the models not named.
+`--check` tells which figures are not those of the card: the two 95 % intervals have nothing in common. With `--quick`
+fewer questions are asked, so its figures lie within wider intervals.
 """
 
 import argparse
 import json
+import sys
 import time
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-from archon.zoo import ZooModel, judging, measures, model, names, path
+from archon.zoo import judging, measures, model, names, path
+from archon.zoo.card import Card, Figures, differing, load, save, text
 from archon.zoo.families import FAMILIES, Family
 from archon.zoo.generate import Speaker
-from archon.zoo.measures import TEMPERATURE, Pool, Share, share
+from archon.zoo.measures import Pool, Share, share
 
-CARD = Path(__file__).parent / "README.md"
 _SEED = 2026
 _FULL, _QUICK = 100, 40
 SAMPLES = (1, 2, 5, 10, 20)
 JUDGED = 5  # samples a judge is shown
-_START, _END = "<!-- measured -->", "<!-- /measured -->"
-
-Figures = dict[str, Any]
 
 
 def measure(speaker: Speaker, pool: Pool) -> Figures:
@@ -35,7 +33,7 @@ def measure(speaker: Speaker, pool: Pool) -> Figures:
     kinds = {f"kind {kind}": share(_of_kind(pool, greedy, kind)) for kind in _kinds(pool)}
     shares = {
         "greedy": share(greedy),
-        "sampled": share([right for row in pool.right for right in row]),
+        "sampled": measures.clustered(pool.right),
         **votes,
         **best,
         **kinds,
@@ -79,57 +77,6 @@ def families(name: str) -> list[Family]:
     return [FAMILIES[part] for part in model(name).family.split("+") if part in FAMILIES]
 
 
-def table(found: Mapping[str, Figures], title: str) -> str:
-    """The figures as Markdown: a row a figure, a column a model."""
-    rows = [f"| {title} | " + " | ".join(found) + " |", "|---" * (len(found) + 1) + "|"]
-    asked = dict.fromkeys(figure for figures in found.values() for figure in figures)
-    for figure in (each for each in asked if any(figures.get(each) is not None for figures in found.values())):
-        cells = (_cell(figures.get(figure)) for figures in found.values())
-        rows.append(f"| {_TITLES.get(figure, figure)} | " + " | ".join(cells) + " |")
-    return "\n".join(rows)
-
-
-def _cell(figure: list[float] | float | None) -> str:
-    if isinstance(figure, list):
-        return f"{figure[0]:.1%} ({figure[1] * 100:.1f}–{figure[2] * 100:.1f})"
-    return "" if figure is None else f"{figure:.1%}"
-
-
-_TITLES = {
-    "greedy": "solve, greedy",
-    "sampled": f"solve, one sample at T = {TEMPERATURE}",
-    "fuse": f"fuse {JUDGED} own samples",
-    "rank first": f"rank {JUDGED} own samples: first is right (where they differ)",
-    "rank chance": "rank: the first by chance",
-    "compare": "compare a right and a wrong sample (chance 50 %)",
-    "critique": "critique finds fault with the wrong one of two, and only with it (chance 25 %)",
-    "verify": "verify: reasoning and verdict, balanced (chance 50 %)",
-    "calibration error": f"verify: calibration error over {judging.OPINIONS} drawn opinions",
-    "tests sound": "tests written that a right answer passes",
-    "tests judged": "tests in plain words judged rightly on own samples",
-}
-
-
-def facts(models: Sequence[ZooModel], speeds: Mapping[str, float]) -> str:
-    """How the models were made, as Markdown."""
-    rows = [
-        "| model | families | parameters | USD per 1M tokens | training | seed | tokens/s | sha256 of the weights |",
-        "|---" * 8 + "|",
-    ]
-    rows += [
-        f"| {m.name} | {m.family} | {m.parameters:,} | {m.usd_per_million_tokens:.3f} "
-        f"| {m.steps} steps, {m.minutes:.0f} min | {m.seed} | {speeds.get(m.name, 0):,.0f} | `{m.sha256}` |"
-        for m in models
-    ]
-    return "\n".join(rows)
-
-
-def write_card(text: str) -> None:
-    """Put `text` between the card's marks."""
-    before, _, rest = CARD.read_text().partition(_START)
-    CARD.write_text(f"{before}{_START}\n\n{text}\n\n{_END}{rest.partition(_END)[2]}")
-
-
 def speed(speaker: Speaker, pool: Pool) -> float:
     """Tokens a second of answers, 64 at once, through transformers."""
     begun = time.perf_counter()
@@ -139,15 +86,32 @@ def speed(speaker: Speaker, pool: Pool) -> float:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", default=list(names()))
     parser.add_argument("--quick", action="store_true", help=f"{_QUICK} questions in place of {_FULL}")
     parser.add_argument("--questions", type=int)
     parser.add_argument("--write", action="store_true", help="put the tables into the model card")
+    parser.add_argument("--check", action="store_true", help="compare with the model card; exit code 1 if they differ")
     options = parser.parse_args()
+    strangers = [name for name in options.names if name not in names()]
+    if strangers:
+        parser.error(f"no model {', '.join(strangers)}; there are {', '.join(names())}")
+    known = load()
     count = options.questions or (_QUICK if options.quick else _FULL)
+    found = measured(options.names, count)
+    # Read anew: another run may have written meanwhile.
+    card = load().with_(found) if options.write else found
+    print(text(card))
+    if options.write:
+        save(card)
+    if options.check:
+        sys.exit(_differs(found, known))
+
+
+def measured(chosen: Sequence[str], count: int) -> Card:
+    """What the models called `chosen` score on `count` questions of each of their families."""
     found, pools, speeds = dict[str, dict[str, Figures]](), dict[str, list[Pool]](), dict[str, float]()
-    for name in options.names:
+    for name in chosen:
         for family in families(name):
             begun, speaker = time.monotonic(), Speaker.load(path(name))
             pool = measures.sampled(speaker, family, family.problems(_SEED, count), max(SAMPLES))
@@ -156,23 +120,22 @@ def main() -> None:
             seconds = round(time.monotonic() - begun)
             print(json.dumps({"model": name, "family": family.name, "seconds": seconds, **figures}), flush=True)
             found.setdefault(family.name, {})[name] = figures
-            pools.setdefault(family.name, []).append(pool)
-    text = "\n\n".join([facts([model(name) for name in options.names], speeds), *_tables(found, pools, count)])
-    print(text)
-    if options.write:
-        write_card(text)
+            pools.setdefault(family.name, []).append(pool.first(JUDGED))
+    together = {family: _together(made) for family, made in pools.items() if len(made) > 1}
+    weights = {name: model(name).sha256 for name in speeds}
+    return Card(dict.fromkeys(speeds, count), weights, speeds, found, together)
 
 
-def _tables(found: Mapping[str, Mapping[str, Figures]], pools: Mapping[str, Sequence[Pool]], count: int) -> list[str]:
-    parts = list[str]()
-    for family, figures in found.items():
-        parts.append(table(figures, f"`{family}`, percent right ({count} questions)"))
-        if len(pools[family]) > 1:
-            everyone = measures.together([pool.first(JUDGED) for pool in pools[family]])
-            vote = _cell(_figures(share(measures.voted(everyone))))
-            who = f"{JUDGED} samples at T = {TEMPERATURE} of each of the {len(pools[family])} models"
-            parts.append(f"`{family}`: a vote over {who}: **{vote}**.")
-    return parts
+def _together(pools: Sequence[Pool]) -> dict[str, Any]:
+    """A vote over the first samples of several models."""
+    return {"models": len(pools), "vote": _figures(share(measures.voted(measures.together(pools))))}
+
+
+def _differs(found: Card, known: Card) -> int:
+    """Says which figures are not the card's; the exit code."""
+    said, compared = differing(found, known)
+    print("\n".join([*said, f"{compared - len(said)} of {compared} figures agree with the model card"]))
+    return int(bool(said))
 
 
 if __name__ == "__main__":

@@ -61,11 +61,13 @@ def digest(folder: Path) -> str:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("name")
+    parser.add_argument("name", choices=list(RECIPES))
     parser.add_argument("--run", type=Path, help="folder of the training run (default: build/zoo/NAME)")
     parser.add_argument("--to", type=Path, help="folder to write (default: the package's own)")
     options = parser.parse_args()
     run = options.run or Path("build/zoo") / options.name
+    if not (run / "checkpoint.pt").is_file():
+        parser.error(f"no checkpoint in {run}; train the model first: python -m archon.zoo.train {options.name}")
     print(export(options.name, run, options.to or Path(__file__).parent / "models" / options.name))
 
 

@@ -1,5 +1,6 @@
 """The zoo's task families as its model card sees them: problems to ask, and how answers are read and marked."""
 
+import ast
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import Any
 from archon.extract import code
 from archon.zoo.ledger import LedgerProblem, ledger_problems
 from archon.zoo.ledger_desk import answer_of, passes
-from archon.zoo.minicode import ENTRY_POINT, MiniTask, minicode_tasks
+from archon.zoo.minicode import ENTRY_POINT, Call, MiniTask, minicode_tasks, results
 
 Problem = LedgerProblem | MiniTask
 Marks = list[bool]
@@ -63,8 +64,16 @@ async def _run(answers: Sequence[tuple[MiniTask, str]]) -> Marks:
 
 
 def _code_test(problem: Any, test: str) -> bool | None:
-    """Only the examples are certain, so a test holds where it is one of them."""
-    return test.removeprefix("assert ") in map(str, (*problem.examples, *problem.tests))
+    """Whether the right function gives the result on the arguments of `assert f(…) == …`; None where either is no
+    literal."""
+    try:
+        said = ast.parse(test.removeprefix("assert "), mode="eval").body
+        if not isinstance(said, ast.Compare) or not isinstance(said.left, ast.Call):
+            return None
+        call = Call(tuple(ast.literal_eval(each) for each in said.left.args), ast.literal_eval(said.comparators[0]))
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return None
+    return bool(results(problem.chain, (call,))[0] == call.result)
 
 
 FAMILIES: Mapping[str, Family] = MappingProxyType(

@@ -7,7 +7,7 @@ from archon.protocols import Critiques, Judgements, Preference, Ranking, Role, R
 from archon.zoo.families import Problem
 from archon.zoo.generate import Speaker
 from archon.zoo.ledger_desk import passes
-from archon.zoo.measures import PACK, TEMPERATURE, Pool, Share, ask, inputs, share
+from archon.zoo.measures import PACK, TEMPERATURE, Pool, Share, ask, clustered, inputs, share
 
 OPINIONS = 4  # reasonings drawn for one verdict, whose share of "yes" is the verifier's confidence
 
@@ -95,15 +95,19 @@ def calibrated(speaker: Speaker, pool: Pool) -> tuple[list[tuple[float, Share]],
 
 
 def tests_written(speaker: Speaker, pool: Pool) -> tuple[Share, list[Tests | None]]:
-    """How many of the tests written hold of a right answer, and the tests."""
+    """How many of the tests written hold of a right answer, and the tests; those that stand in the question are copied
+    and do not count."""
     outputs = judged(speaker, "write_tests", [inputs(problem) for problem in pool.problems])
     written = [output if isinstance(output, Tests) else None for output in outputs]
     outcomes = [
-        pool.family.holds(problem, test.text)
+        [
+            pool.family.holds(problem, test.text)
+            for test in (tests.tests if tests else ())
+            if test.text.removeprefix("assert ") not in problem.question
+        ]
         for tests, problem in zip(written, pool.problems, strict=True)
-        for test in (tests.tests if tests else ())
     ]
-    return share([one for one in outcomes if one is not None]), written
+    return clustered([[one for one in row if one is not None] for row in outcomes]), written
 
 
 def tests_judged(speaker: Speaker, pool: Pool, written: Sequence[Tests | None]) -> Share:
@@ -113,12 +117,12 @@ def tests_judged(speaker: Speaker, pool: Pool, written: Sequence[Tests | None]) 
         known = [t for t in tests.tests if not t.code and _passed(t.text, row[0]) is not None] if tests else []
         if known:
             asked.append(inputs(problem, row[:1], tests=tuple(known)))
-    said, hits = judged(speaker, "judge_tests", asked), list[bool]()
+    said, hits = judged(speaker, "judge_tests", asked), list[list[bool]]()
     for one, given in zip(said, asked, strict=True):
         passed = one.passed if isinstance(one, Judgements) else (None,) * len(given.tests)
         truth = [_passed(test.text, given.candidates[0].text) for test in given.tests]
-        hits += [p == t for p, t in zip(passed, truth, strict=True)]
-    return share(hits)
+        hits.append([p == t for p, t in zip(passed, truth, strict=True)])
+    return clustered(hits)
 
 
 def _passed(test: str, text: str) -> bool | None:

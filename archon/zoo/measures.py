@@ -22,10 +22,14 @@ TEMPERATURE = 0.7
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """So many of so many, with its 95 % Wilson interval (Wilson 1927)."""
+    """So many of so many, with its 95 % Wilson interval (Wilson 1927).
+
+    independent: how many independent outcomes the `count` are worth; fewer where several belong to one question.
+    """
 
     hits: int
     count: int
+    independent: float | None = None
 
     @property
     def value(self) -> float:
@@ -37,7 +41,7 @@ class Share:
         """The 95 % Wilson interval, within 0..1."""
         if not self.count:
             return 0.0, 1.0
-        z, n, p = 1.959964, self.count, self.value
+        z, n, p = 1.959964, self.independent or self.count, self.value
         middle, spread = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
         return max(0.0, (middle - spread) / (1 + z * z / n)), min(1.0, (middle + spread) / (1 + z * z / n))
 
@@ -45,6 +49,23 @@ class Share:
 def share(outcomes: Sequence[bool]) -> Share:
     """The outcomes as a share."""
     return Share(sum(outcomes), len(outcomes))
+
+
+def clustered(rows: Sequence[Sequence[bool]]) -> Share:
+    """The outcomes of all questions as a share; those of one question are alike, so they count for fewer.
+
+    Worth p·(1 − p) / Var, with Var the variance of the share estimated between questions (Kish 1965, section 5.4), but
+    at least one for each question and at most one for each outcome.
+    """
+    rows = [row for row in rows if row]
+    outcomes = list(chain(*rows))
+    one = share(outcomes)
+    if len(rows) < 2 or one.hits in (0, one.count):
+        return Share(one.hits, one.count, float(len(rows)) if rows else None)
+    off = [sum(row) - one.value * len(row) for row in rows]
+    variance = len(rows) / (len(rows) - 1) * sum(each * each for each in off) / one.count**2
+    worth = one.value * (1 - one.value) / variance if variance else one.count
+    return Share(one.hits, one.count, min(max(worth, len(rows)), one.count))
 
 
 @dataclass(frozen=True, slots=True)

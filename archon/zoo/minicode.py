@@ -2,13 +2,15 @@
 
 A task is a chain of two to four pieces (`pieces.py`). Where the words leave open which piece is meant, the examples
 decide. Every task belongs to exactly one split, by a hash of its *chain*: numbers and wording do not enter, so what a
-model was trained on never comes again with other numbers; whoever solves a held-out task has composed it.
+model was trained on never comes again with other numbers. Nor does it come in another order: a task of an evaluation
+split whose pieces, reordered, do the same in another split is left out. Whoever solves a held-out task has composed it.
 """
 
 import hashlib
 import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import permutations
 from types import MappingProxyType
 from typing import Any
 
@@ -18,6 +20,7 @@ from archon.zoo.pieces import BY_INPUT, Kind, Piece
 ENTRY_POINT = "f"
 EXAMPLES, TESTS = 3, 10
 _ATTEMPTS = 10_000
+_PROBES = 60  # arguments on which two functions that agree are taken to be the same
 _LONGEST = 40  # characters of an argument or a result, written out
 # How a chain starts: the parameters, the expression they begin with, its kind, and its words.
 _STARTS: Mapping[str, tuple[str, str, Kind, str]] = MappingProxyType(
@@ -131,7 +134,7 @@ def draw_task(rng: random.Random, *, split: Split = "train", steps: tuple[int, i
         chain = _chain(rng, rng.randint(*steps))
         if chain is not None and split_of(chain) == split:
             task = _task(rng, chain)
-            if task is not None:
+            if task is not None and (split == "train" or not _elsewhere(chain, split)):
                 return task
     raise ValueError(f"minicode: found no task of split {split} with steps={steps}")
 
@@ -171,7 +174,7 @@ def results(chain: Chain, calls: tuple[Call, ...]) -> list[Any]:
 def _result(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
     try:
         return function(*arguments)
-    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         return type(error).__name__
 
 
@@ -202,6 +205,32 @@ def _task(rng: random.Random, chain: Chain) -> MiniTask | None:
     if len(made) < EXAMPLES + TESTS or not _telling(chain, examples, tests):
         return None
     return MiniTask(_question(rng, chain, examples), chain, examples, tests)
+
+
+def _elsewhere(chain: Chain, split: Split) -> bool:
+    """Whether the chain's pieces in another order, of another split, make the same function.
+
+    Asked for evaluation alone, so that the lessons need not change: what is left there is new as a combination too.
+    """
+    rng, outcomes = random.Random(chain.name), list[Any]()
+    calls = tuple(Call(_arguments(rng, chain.start), None) for _ in range(_PROBES))
+    for links in set(permutations(chain.links)) - {chain.links}:
+        other = Chain(chain.start, links)
+        if _fits(other) and split_of(other) != split:
+            outcomes = outcomes or results(chain, calls)
+            if results(other, calls) == outcomes:
+                return True
+    return False
+
+
+def _fits(chain: Chain) -> bool:
+    """Whether each piece takes what the one before it gives."""
+    kind: Kind = _STARTS[chain.start][2]
+    for link in chain.links:
+        if link.piece.takes != kind:
+            return False
+        kind = link.piece.gives
+    return True
 
 
 def _telling(chain: Chain, examples: tuple[Call, ...], tests: tuple[Call, ...]) -> bool:

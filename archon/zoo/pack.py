@@ -106,13 +106,23 @@ def _preference(text: str, inputs: RoleInputs) -> Preference | None:
 
 
 def _agreeing(text: str, inputs: RoleInputs) -> list[bool]:
-    """Which candidates state the answer that the judge's own working ends on.
+    """Which candidates conclude what the judge's own working does.
 
-    Judges work the problem first. Whether two numbers are equal is then no matter of opinion, and models this small
-    err in it, so it is read off the working and not off the words that follow.
+    Judges work the problem first. Whether two numbers, or two functions, are equal is then no matter of opinion, and
+    models this small err in it, so it is read off the working and not off the words that follow.
     """
-    own = _stated(text.partition("\n")[0])
-    return [own is not None and _stated(candidate.text) == own for candidate in inputs.candidates]
+    own = _conclusion(text.partition("\n")[0])
+    return [own is not None and _conclusion(candidate.text) == own for candidate in inputs.candidates]
+
+
+def _conclusion(text: str) -> str | None:
+    """The answer, or the function, that a text states."""
+    return _stated(text) or _function(text)
+
+
+def _function(text: str) -> str | None:
+    """The one-line function that a text is; None where it holds more, which would run as well."""
+    return text.strip() if re.fullmatch(r"def .+: return .+", text.strip()) else None
 
 
 def _stated(text: str) -> str | None:
@@ -130,9 +140,10 @@ def _verdict(text: str, inputs: RoleInputs) -> Verdict | None:
     said = text.split()[-1:]
     if said not in (["yes"], ["no"]):
         return None
-    # Where the judge wrote the two answers beside each other, they are what counts.
-    cited = re.fullmatch(r"(\d+) (\d+) (?:yes|no)", text.strip())
-    return Verdict(cited[1] == cited[2] if cited else said == ["yes"])
+    # Where candidate and reasoning both come to an answer, or a function, those are what counts, not what is said.
+    given = _conclusion(inputs.candidates[0].text) if inputs.candidates else None
+    known = _conclusion(inputs.reasoning or "")
+    return Verdict(said == ["yes"] if given is None or known is None else given == known)
 
 
 def _tests(text: str, inputs: RoleInputs) -> Tests | None:

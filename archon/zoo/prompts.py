@@ -1,7 +1,7 @@
 """Prompts of the zoo as token ids, one JSON object a line: what acceptance heads are trained and benched on.
 
     python -m archon.zoo.prompts --model captain --split train --count 3000 --out train.jsonl
-    python -m archon.zoo.prompts --model captain --split held_out --count 400 --roles solve --out held_out.jsonl
+    python -m archon.zoo.prompts --split held_out --count 400 --families minicode --roles solve --out held_out.jsonl
 
 Each line holds `prompt` (token ids of the model's own vocabulary), `family`, `role` and `split`. The question of a
 prompt belongs to the split asked for, whatever the role, so heads never see what they are benched on.
@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from archon.zoo import path
+from archon.zoo import model, path
 from archon.zoo.encoding import ROLES, encode
 from archon.zoo.ledger import Split, draw_problem
 from archon.zoo.minicode import draw_task
@@ -22,7 +22,7 @@ from archon.zoo.roles import drawn
 from archon.zoo.vocabulary import Vocabulary
 
 FAMILIES = ("ledger", "minicode")
-CODE_ROLES = ("solve", "fuse", "write_tests")
+CODE_ROLES = tuple(role for role in ROLES if role != "judge_tests")
 """The roles that models are asked to play about functions; tests of functions are run, not judged."""
 
 
@@ -65,17 +65,23 @@ def _role(rng: random.Random, roles: Sequence[str]) -> str:
     return "solve" if "solve" in roles and rng.random() < 0.5 else rng.choice(list(roles))
 
 
+def families_of(name: str) -> list[str]:
+    """The task families a model of the zoo was trained for."""
+    return [family for family in FAMILIES if family in model(name).family.split("+")]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="captain", help="whose vocabulary (default captain)")
     parser.add_argument("--split", choices=("train", "search", "selection", "held_out"), default="train")
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--families", nargs="+", choices=FAMILIES, default=["ledger"])
+    parser.add_argument("--families", nargs="+", choices=FAMILIES, help="(default: those of the model)")
     parser.add_argument("--roles", nargs="+", choices=ROLES, default=list(ROLES))
     parser.add_argument("--longest", type=int, default=700, help="most tokens of a prompt")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE")
     options = parser.parse_args()
+    options.families = options.families or families_of(options.model)
     if "minicode" in options.families and not set(options.roles) & set(CODE_ROLES):
         parser.error(f"minicode has the roles {', '.join(CODE_ROLES)}")
     lines = prompts(

@@ -61,19 +61,28 @@ _BOTH: Weights = (
     ("solve", 24.0), ("fuse", 5.0), ("rank", 6.0), ("verify", 3.0), ("critique", 3.0), ("compare", 4.0),
     ("verdict", 3.0), ("judge_tests", 2.0), ("code solve", 42.0), ("code fuse", 8.0),
 )  # fmt: skip
-# Mostly judging; of code it learns to write down the tests that a question holds.
+# Then the judging of both, code too; about half of it is solving still, which all judging rests on.
+_BOTH_JUDGED: Weights = (
+    ("solve", 17.0), ("fuse", 5.0), ("rank", 7.0), ("verify", 2.0), ("critique", 5.0), ("compare", 5.0),
+    ("verdict", 2.0), ("match", 2.0), ("write_tests", 1.0), ("judge_tests", 2.0),
+    ("code solve", 26.0), ("code fuse", 5.0), ("code rank", 7.0), ("code verify", 1.0), ("code critique", 4.0),
+    ("code compare", 4.0), ("code verdict", 1.0), ("code write_tests", 4.0),
+)  # fmt: skip
+# Mostly judging; of code mostly the writing of tests, for which functions are right is told by running them.
 _COMMANDING: Weights = (
-    ("solve", 26.0), ("fuse", 11.0), ("rank", 16.0), ("verify", 3.0), ("critique", 11.0), ("compare", 12.0),
-    ("verdict", 3.0), ("match", 4.0), ("write_tests", 3.0), ("judge_tests", 6.0), ("code write_tests", 5.0),
+    ("solve", 13.0), ("fuse", 7.0), ("rank", 9.0), ("verify", 2.0), ("critique", 7.0), ("compare", 7.0),
+    ("verdict", 2.0), ("match", 3.0), ("write_tests", 2.0), ("judge_tests", 4.0),
+    ("code solve", 12.0), ("code fuse", 6.0), ("code rank", 5.0), ("code verify", 1.0), ("code critique", 4.0),
+    ("code compare", 3.0), ("code verdict", 1.0), ("code write_tests", 12.0),
 )  # fmt: skip
 # What a draft is asked for: mostly answers to questions.
 _FORESEEN: Weights = (
-    ("solve", 50.0), ("fuse", 10.0), ("rank", 10.0), ("verify", 4.0), ("critique", 8.0), ("compare", 8.0),
-    ("verdict", 2.0), ("write_tests", 4.0), ("judge_tests", 4.0),
+    ("solve", 26.0), ("fuse", 6.0), ("rank", 7.0), ("verify", 2.0), ("critique", 5.0), ("compare", 5.0),
+    ("verdict", 1.0), ("write_tests", 2.0), ("judge_tests", 2.0),
+    ("code solve", 22.0), ("code fuse", 6.0), ("code rank", 6.0), ("code critique", 4.0), ("code compare", 3.0),
+    ("code write_tests", 3.0),
 )  # fmt: skip
-# Equal or not: bare drills first, then the judgements that rest on them.
-_DRILL = replace(_THIRD, steps=160, peak=1e-3, marked=True, emphasis=10.0, shares=(("match", 100.0),))
-_COMMAND = replace(_DRILL, steps=800, peak=1.2e-3, emphasis=3.0, shares=_COMMANDING)
+_COMMAND = replace(_THIRD, steps=900, peak=1.5e-3, marked=True, emphasis=2.0, shares=_COMMANDING)
 # The smallest model forgets sums faster than it learns to judge: more of them, and smaller numbers.
 _FOR_ABACUS = replace(_THIRD, steps=1200, largest=300, shares=_SOLVING_AND_JUDGING)
 
@@ -158,11 +167,18 @@ _ALL = (
     ),
     Recipe(
         "steward", seed=15, layers=6, vocabulary=1024, texts=("ledger", "minicode"), grown_from="clerk",
-        parts=(replace(_THIRD, steps=1500, peak=3e-3, emphasis=2.0, shares=_BOTH),),
+        parts=(
+            replace(_THIRD, steps=1500, peak=3e-3, emphasis=2.0, shares=_BOTH),
+            replace(_THIRD, steps=1100, peak=2e-3, marked=True, emphasis=2.0, shares=_BOTH_JUDGED),
+        ),
     ),
-    Recipe("captain", seed=21, layers=8, grown_from="clerk", parts=(_DRILL, _COMMAND)),
     Recipe(
-        "captain-draft", seed=22, hidden=96, layers=2, heads=3, teacher="captain", step_tokens=2048,
+        "captain", seed=21, layers=8, vocabulary=1024, texts=("ledger", "minicode"), grown_from="steward",
+        parts=(_COMMAND,),
+    ),
+    Recipe(
+        "captain-draft", seed=22, hidden=96, layers=2, heads=3, vocabulary=1024, texts=("ledger", "minicode"),
+        teacher="captain", step_tokens=2048,
         parts=(replace(_COMMAND, steps=8000, peak=5e-3, emphasis=1.0, shares=_FORESEEN),),
     ),
 )  # fmt: skip

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from archon.zoo.lessons import Lesson, micro_batches, step_lessons
 from archon.zoo.network import batch_loss, causal_attention, lesson_weight, new_model
-from archon.zoo.recipes import Recipe, recipe
+from archon.zoo.recipes import RECIPES, Recipe, recipe
 from archon.zoo.vocabulary import Vocabulary, build, save
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ def main() -> None:
     import torch
 
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("name")
+    parser.add_argument("name", choices=list(RECIPES))
     parser.add_argument("--steps", type=int)
     parser.add_argument("--minutes", type=float)
     parser.add_argument("--threads", type=int, default=2)

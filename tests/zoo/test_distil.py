@@ -8,7 +8,8 @@ import pytest
 from archon.zoo.distil import Distiller
 from archon.zoo.recipes import recipe
 
-SMALL = replace(recipe("captain-draft"), teacher="abacus", step_tokens=1024).scaled(30)
+OF_ABACUS = replace(recipe("captain-draft"), teacher="abacus", vocabulary=512, texts=("ledger",))
+SMALL = replace(OF_ABACUS, step_tokens=1024).scaled(30)
 
 
 def test_the_draft_comes_nearer_to_its_teacher(tmp_path: Path) -> None:

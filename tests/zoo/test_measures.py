@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from archon.zoo import measures
+from archon.zoo.card import table
 from archon.zoo.desk import Attempt
-from archon.zoo.evaluate import SAMPLES, measure, table
+from archon.zoo.evaluate import SAMPLES, measure
 from archon.zoo.families import FAMILIES
 from archon.zoo.generate import Prompt, Speaker
 from archon.zoo.judging import calibrated
@@ -50,7 +51,8 @@ class Scripted(Speaker):
         plays: dict[str, Callable[[], str]] = {
             "solve": lambda: solution,
             "fuse": lambda: solution,
-            "verify": lambda: solution,
+            # A verdict is read off the reasoning: who always errs comes to what a wrong candidate says.
+            "verify": lambda: solution if self.right or good[0] else texts[0],
             "rank": lambda: f"{solution}\norder {good.index(self.right) + 1}",
             "compare": lambda: f"{solution}\nbetter {'AB'[good.index(self.right)]}",
             "critique": lambda: "\n".join([solution, *self._critiques(problem, texts, good)]),
@@ -98,6 +100,27 @@ def test_wilson_interval_of_a_known_case() -> None:
     low, high = Share(8, 10).interval
     assert low == pytest.approx(0.4902, abs=2e-4)
     assert high == pytest.approx(0.9433, abs=2e-4)
+
+
+def test_outcomes_of_one_question_count_for_fewer() -> None:
+    # Ten questions, ten outcomes each, all alike: as good as ten outcomes.
+    alike = measures.clustered([[i < 8] * 10 for i in range(10)])
+    assert (alike.hits, alike.count) == (80, 100)
+    assert alike.interval == pytest.approx(Share(8, 10).interval, abs=0.03)
+    # No more alike than those of different questions: as good as a hundred.
+    mixed = measures.clustered([[True] * 8 + [False] * 2 for _ in range(10)])
+    assert mixed.interval == Share(80, 100).interval
+    assert measures.clustered([[True], [], [True]]).interval == Share(2, 2).interval
+    assert measures.clustered([]).count == 0
+
+
+def test_a_written_test_of_code_is_run_on_the_right_function() -> None:
+    (task,) = minicode_tasks(5, 1)
+    holds = FAMILIES["minicode"].holds
+    right = str(task.tests[0])
+    assert holds(task, f"assert {right}") is True
+    assert holds(task, f"assert {right.partition(' == ')[0]} == 'no such result'") is False
+    assert [holds(task, text) for text in ("assert f(", "assert f(open('x')) == 1", "is even")] == [None, None, None]
 
 
 def test_a_vote_takes_the_most_frequent_answer() -> None:

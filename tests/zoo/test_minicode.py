@@ -1,6 +1,7 @@
 """The task family `minicode`: true examples, hidden tests, splits by chain, and tasks that the examples settle."""
 
 import random
+from itertools import permutations
 
 import pytest
 
@@ -8,7 +9,11 @@ from archon.zoo.ledger import Split
 from archon.zoo.minicode import (
     EXAMPLES,
     TESTS,
+    Call,
+    Chain,
     MiniTask,
+    _arguments,
+    _fits,
     draw_task,
     minicode_tasks,
     results,
@@ -95,3 +100,15 @@ def test_every_piece_occurs() -> None:
 def test_too_many_steps_are_refused() -> None:
     with pytest.raises(ValueError, match=r"steps=\(2, 9\) must lie within 1..5"):
         draw_task(random.Random(0), steps=(2, 9))
+
+
+@pytest.mark.parametrize("split", ["search", "selection", "held_out"])
+def test_no_evaluation_task_is_a_reordered_task_of_another_split(split: Split) -> None:
+    rng = random.Random(split)
+    for task in minicode_tasks(11, 40, split=split):
+        calls = tuple(Call(_arguments(rng, task.chain.start), None) for _ in range(40))
+        meant = results(task.chain, calls)
+        for links in permutations(task.chain.links):
+            other = Chain(task.chain.start, links)
+            if _fits(other) and split_of(other) != split:
+                assert results(other, calls) != meant

@@ -16,7 +16,8 @@ QUESTION = "A shop sells 12 lamps. How many lamps are left of 30?"
 
 
 def _grown(**changes: object) -> Recipe:
-    return replace(recipe("captain"), layers=6, **changes)  # type: ignore[arg-type]
+    from_clerk = replace(recipe("captain"), layers=6, grown_from="clerk", vocabulary=512)
+    return replace(from_clerk, **changes)  # type: ignore[arg-type]
 
 
 def test_a_deeper_model_says_at_first_what_the_smaller_one_says() -> None:

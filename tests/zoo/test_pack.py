@@ -78,7 +78,6 @@ def test_a_repair_asks_for_the_missed_role_again() -> None:
         ("verdict", "yes", Verdict(True)),
         ("verdict", "no ", Verdict(False)),
         ("verdict", "26 27 no", Verdict(False)),
-        ("verdict", "26 26 no", Verdict(True)),
         ("rank", "answer 2\n2 yes 3 no order 1 > 2", Ranking((0, 1))),
         ("judge_tests", "142 ; 1 pass ; 2 fail", Judgements((True, False))),
         ("write_tests", "answer 2\nis even\nis even\nends in 2", Tests((UnitTest("is even"), UnitTest("ends in 2")))),
@@ -90,6 +89,33 @@ def test_texts_of_the_learnt_form_are_read(role: Role, text: str, output: RoleOu
     assert PACK.parse(role, text, INPUTS) == output
 
 
+LONGER, SHORTER = "def f(xs): return sorted(xs)[:2]", "def f(xs): return sorted(xs)"
+FUNCTIONS = tuple(Candidate(str(i), assistant(code), "zoo", "n") for i, code in enumerate((SHORTER, LONGER)))
+
+
+@pytest.mark.parametrize(
+    ("role", "text", "output"),
+    [
+        ("rank", f"{LONGER}\n1 yes 2 yes order 1 > 2", Ranking((1, 0))),
+        ("compare", f"{LONGER}\nA yes B yes better A", Preference(0.0)),
+        ("compare", "def f(xs): return 1\nA yes B no better A", Preference(1.0)),
+    ],
+)
+def test_a_function_equal_to_the_judges_own_is_preferred(role: Role, text: str, output: RoleOutput) -> None:
+    assert PACK.parse(role, text, RoleInputs(INPUTS.conversation, FUNCTIONS)) == output
+
+
+@pytest.mark.parametrize(("own", "correct"), [(SHORTER, True), (LONGER, False)])
+def test_a_function_is_right_where_it_is_the_verifiers_own(own: str, correct: bool) -> None:
+    asked = RoleInputs(INPUTS.conversation, FUNCTIONS[:1], reasoning=own)
+    assert PACK.parse("verdict", "yes", asked) == Verdict(correct)
+    # Of longer programs the first line says too little, and a second function would be the one that runs.
+    for longer in ("def f(xs):\n    return 2", f"{SHORTER}\n{LONGER}"):
+        asked = RoleInputs(INPUTS.conversation, FUNCTIONS[:1], reasoning=longer)
+        assert PACK.parse("verdict", "no", asked) == Verdict(False)
+        assert PACK.parse("verdict", "yes", asked) == Verdict(True)
+
+
 @pytest.mark.parametrize("role", ["rank", "compare", "critique", "verdict", "write_tests", "judge_tests"])
 def test_other_texts_are_unparseable(role: Role) -> None:
     with pytest.raises(UnparseableError, match=role):
@@ -99,6 +125,14 @@ def test_other_texts_are_unparseable(role: Role) -> None:
 def test_roles_whose_output_is_text_are_not_parsed() -> None:
     with pytest.raises(UnparseableError, match="text itself"):
         PACK.parse("fuse", "answer 2", INPUTS)
+
+
+@pytest.mark.parametrize(("reasoning", "correct"), [("1 + 1 = 2 ; answer 2", True), ("1 + 2 = 3 ; answer 3", False)])
+def test_a_verdict_is_read_off_the_two_answers_where_both_are_stated(reasoning: str, correct: bool) -> None:
+    stated = Candidate("a", assistant("1 + 1 = 2 ; answer 2"), "zoo", "n")
+    asked = RoleInputs(INPUTS.conversation, (stated,), reasoning=reasoning)
+    for said in ("yes", "no", "2 2 yes", "2 3 no"):
+        assert PACK.parse("verdict", said, asked) == Verdict(correct)
 
 
 def test_no_more_tests_than_asked_for() -> None:

@@ -35,7 +35,7 @@ def test_all_roles_and_families_appear_and_solving_is_half(vocabulary: Vocabular
     found = list(prompts(vocabulary, 400, families=["ledger", "minicode"]))
     assert {line["family"] for line in found} == {"ledger", "minicode"}
     assert len({line["role"] for line in found}) == 9
-    # Half and a tenth or a third of the rest; far from both edges.
+    # Half and a ninth or an eighth of the rest; far from both edges.
     assert 200 < sum(line["role"] == "solve" for line in found) < 300
     assert all(len(line["prompt"]) <= 700 for line in found)
 
@@ -48,7 +48,7 @@ def test_the_same_arguments_give_the_same_prompts_and_more_extend_them(vocabular
 
 def test_a_family_without_any_of_the_roles_is_refused(vocabulary: Vocabulary) -> None:
     with pytest.raises(ValueError, match="minicode has the roles"):
-        next(prompts(vocabulary, 1, families=["ledger", "minicode"], roles=["rank"]))
+        next(prompts(vocabulary, 1, families=["ledger", "minicode"], roles=["judge_tests"]))
 
 
 def test_specdec_reads_what_is_written(vocabulary: Vocabulary, tmp_path: Path) -> None:
