@@ -303,3 +303,9 @@ def test_a_result_that_cannot_be_written_is_said(
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert call("--version") == 0
     assert capsys.readouterr().out.startswith("archon-engine ")
+
+
+def test_the_package_runs_as_a_module() -> None:
+    ran = subprocess.run([sys.executable, "-m", "archon", "layers"], capture_output=True, text=True, timeout=120)
+    assert ran.returncode == 0
+    assert "vote" in ran.stdout
