@@ -101,7 +101,9 @@ def head_for(pair: Pair, folder: Path, temperature: float) -> Any:
     loaded = SpecDecoder(pair.target, pair.draft, head=folder)
     threshold = derive(load_windows(folder), measure(loaded, temperature=temperature).costs)
     assert loaded.head is not None
-    tuned = loaded.head.with_threshold(threshold.h, threshold.multiplier)
+    # Not what was tuned where the head was trained, for another pair or another machine.
+    tuned = loaded.head.with_threshold(threshold.h, threshold.multiplier).with_stages(())
+    print(f"{pair.target.name}, temperature {temperature:g}: h {threshold.h:.3f}", file=sys.stderr)
     return SpecDecoder(loaded.target, loaded.draft, head=tuned)
 
 

@@ -15,7 +15,7 @@ from specdec.errors import SpecDecError
 from specdec.head import AcceptanceHead, HeadConfig
 from specdec.metrics import auroc, expected_calibration_error, fit_calibration
 from specdec.settings import Training
-from specdec.threshold import Window
+from specdec.threshold import Window, drafted_by
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +89,13 @@ def make_windows(head: AcceptanceHead, examples: Examples) -> list[Window]:
     return [
         Window(tuple(predicted[i] for i in members), tuple(actual[i] for i in members)) for members in grouped.values()
     ]
+
+
+def asked_share(windows: Sequence[Window], known: float, least: float = 0.5) -> float:
+    """The share of drafted tokens that a head is asked about: all but those it takes for `known`, in roll-outs that end
+    where a rule would end them, at a predicted survival below `least`. Past that the draft is ever less sure."""
+    drafted = [window.predicted[: drafted_by(window.predicted, least)] for window in windows]
+    return sum(chance != known for chain in drafted for chance in chain) / sum(map(len, drafted))
 
 
 def load_windows(folder: str | Path) -> list[Window]:

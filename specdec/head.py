@@ -37,7 +37,7 @@ class HeadConfig:
     derived h, by the costs of the machine it was trained on. multiplier: the factor on ρ·(c + c_v) tuned with it.
     sure, sure_accept: a token of at least this q(x) is not looked at; such tokens stood this often on the dev split.
     Most tokens are such ones, and a prediction costs as much as a third of a small draft's step. 2 = all are looked at.
-    asked: the share of the dev split's tokens that are looked at. stages: (batch, h, the most tokens of a draft) from
+    asked: the share of drafted tokens that are looked at. stages: (batch, h, the most tokens of a draft) from
     so many rows on, tuned where it was trained (`specdec.stages`).
     """
 

@@ -15,7 +15,7 @@ from pickle import UnpicklingError
 
 import torch
 
-from specdec.calibrate import Quality, calibrate, inputs, labels_of, make_windows, save_windows
+from specdec.calibrate import Quality, asked_share, calibrate, inputs, labels_of, make_windows, save_windows
 from specdec.claim import claim
 from specdec.dataset import Examples, Text, roll_out
 from specdec.decoder import SpecDecoder
@@ -65,6 +65,8 @@ def train(
     dev = _rolled(pair, dev_texts, settings, mix=0.0, epoch=settings.epochs)
     head, quality = calibrate(run.head, dev, settings)
     windows = make_windows(head, dev)
+    known = head.config.sure_accept
+    head = head.with_sure(head.config.sure, known, asked_share(windows, known))
     threshold = derive(windows, costs)
     head = head.with_threshold(threshold.h, threshold.multiplier)
     report = Report(head, quality, threshold, tuple(run.losses))

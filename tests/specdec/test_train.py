@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from specdec.__main__ import main
-from specdec.calibrate import load_windows
+from specdec.calibrate import asked_share, load_windows
 from specdec.dataset import Text
 from specdec.decoder import SpecDecoder
 from specdec.errors import SpecDecError
@@ -19,7 +19,7 @@ from specdec.head import load_head
 from specdec.models import Loaded
 from specdec.params import Sampling
 from specdec.settings import Training
-from specdec.threshold import Costs, derive
+from specdec.threshold import Costs, Window, derive
 from specdec.train import Report, train
 from tests.specdec.tiny import TableModel
 
@@ -119,6 +119,12 @@ def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:
     other = SpecDecoder(pair().target, Loaded(TableModel(3, vocab=8), None, None, frozenset()), "fixed:2")
     with pytest.raises(SpecDecError, match="other models"):
         train(other, PROMPTS, SETTINGS, COSTS, tmp_path)
+
+
+def test_what_a_head_is_asked_about_is_counted_up_to_where_drafting_ends() -> None:
+    # Of the first roll-out three tokens are drafted (.9·.9·.5 < .5), of the second two; it is asked about two of five.
+    windows = [Window((0.9, 0.9, 0.5, 0.1), (1.0,) * 4), Window((0.9, 0.4, 0.3), (1.0,) * 3)]
+    assert asked_share(windows, 0.9) == pytest.approx(2 / 5)
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
