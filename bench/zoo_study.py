@@ -135,7 +135,7 @@ class Study:
             try:
                 yield json.loads(line)
             except ValueError:
-                continue  # the line that was being written when a run was killed
+                continue  # empty, or what was being written when a run was killed
 
     def questions(self, family: str) -> Sequence[Question]:
         return self.benchmarks[family].questions("held_out")
@@ -183,17 +183,12 @@ class Study:
 
     def _remember(self, row: dict[str, Any]) -> None:
         self.known[row["key"]] = row
-        with (self.out / "runs.jsonl").open("a+") as file:
-            # A kill may have left a line without its end: it must not swallow this one.
-            file.write("\n" * (not _ends_whole(self.out / "runs.jsonl")) + json.dumps(row) + "\n")
+        with (self.out / "runs.jsonl").open("a") as file:
+            # The line's end comes first: what a kill has cut off must not swallow this one.
+            file.write("\n" + json.dumps(row))
 
     async def aclose(self) -> None:
         await self.stack.aclose()
-
-
-def _ends_whole(file: Path) -> bool:
-    text = file.read_bytes() if file.exists() else b""
-    return not text or text.endswith(b"\n")
 
 
 def vendi(answers: Sequence[str | None]) -> float:

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from specdec.bench import Run
 from specdec.decoder import Generation
+from specdec.paired import Run
 from specdec.params import Sampling
 
 

@@ -9,7 +9,6 @@ a round added).
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -18,7 +17,7 @@ from specdec.costs import measure
 from specdec.dataset import Text
 from specdec.decoder import Generation, SpecDecoder
 from specdec.errors import SpecDecError
-from specdec.paired import Cells, Interval, ratio, speed
+from specdec.paired import Cells, Interval, Run, ratio, speed
 from specdec.params import Sampling
 from specdec.prompts import Prompt
 from specdec.threshold import Costs
@@ -28,9 +27,6 @@ ADAPTIVE = ("heuristic", "confidence", "product", "svip", "adaedl", "logistic")
 FIXED = tuple(f"fixed:{k}" for k in range(1, 21))
 _BLOCK = 8
 """Prompts that a system decodes before the next system's turn."""
-
-Run = Callable[[Sequence[list[int]], Sequence[Sampling]], list[Generation]]
-"""Generates for all prompts; what is timed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,11 +151,8 @@ def _decoder(pair: SpecDecoder, policy: str, batch: int) -> SpecDecoder:
 
 
 def _timed(run: Run, ids: Sequence[list[int]], samplings: Sequence[Sampling], tally: _Tally, repetition: int) -> None:
-    start = time.perf_counter()
-    results = run(ids, samplings)
-    seconds, tokens = time.perf_counter() - start, sum(len(result.tokens) for result in results)
-    tally.cells.add(repetition, seconds, tokens)
-    tally.tokens += tokens
+    results = tally.cells.time(repetition, run, ids, samplings)
+    tally.tokens += sum(len(result.tokens) for result in results)
     tally.passes += sum(result.passes for result in results)
     tally.drafted += sum(result.drafted for result in results)
     tally.accepted += sum(result.accepted for result in results)

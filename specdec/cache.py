@@ -200,29 +200,28 @@ class KVCache:
         return self._store.new_zeros(hidden.shape).masked_fill_(hidden, -math.inf)
 
     def _reserve(self, rows: int, slots: int) -> None:
-        layers, _, have_rows, heads, have_slots, dim = self._store.shape
+        _, _, have_rows, _, have_slots, _ = self._store.shape
         if rows <= have_rows and slots <= have_slots:
             return
         # Growing by a share keeps its total cost linear in what is stored.
         rows = have_rows if rows <= have_rows else max(rows, 2 * have_rows)
-        slots = have_slots if slots <= have_slots else -(-max(slots, have_slots * 5 // 4) // _GRAIN) * _GRAIN
-        self._line = torch.arange(slots, device=self._store.device)
-        # Zeros, not empty: a leftover NaN times an attention weight of 0 would still be NaN.
-        grown = self._store.new_zeros(layers, 2, rows, heads, slots, dim)
-        grown[:, :, :have_rows, :, :have_slots] = self._store
-        self._store = grown
-        self._places.clear()
+        self._resize(rows, have_slots if slots <= have_slots else max(slots, have_slots * 5 // 4))
 
     def _release(self) -> None:
         """Give room back that one long row took, once far less is needed."""
+        have_slots, most = self._store.shape[4], max(self.lengths, default=0)
+        if have_slots > _KEPT_SLOTS and 4 * most <= have_slots:
+            self._resize(self._store.shape[2], max(most, _KEPT_SLOTS))
+
+    def _resize(self, rows: int, slots: int) -> None:
         layers, two, have_rows, heads, have_slots, dim = self._store.shape
-        most = max(self.lengths, default=0)
-        if have_slots <= _KEPT_SLOTS or 4 * most > have_slots:
-            return
-        slots = -(-max(most, _KEPT_SLOTS) // _GRAIN) * _GRAIN
-        smaller = self._store.new_zeros(layers, two, have_rows, heads, slots, dim)
-        smaller[..., :most, :] = self._store[..., :most, :]
-        self._store, self._line, self._corner = smaller, self._line[:slots], self._store.new_empty(0)
+        slots = -(-slots // _GRAIN) * _GRAIN
+        kept = min(slots, have_slots)
+        # Zeros, not empty: a leftover NaN times an attention weight of 0 would still be NaN.
+        made = self._store.new_zeros(layers, two, rows, heads, slots, dim)
+        made[:, :, :have_rows, :, :kept] = self._store[..., :kept, :]
+        self._store, self._line = made, torch.arange(slots, device=made.device)
+        self._corner = made.new_empty(0)
         self._places.clear()
 
 

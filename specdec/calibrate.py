@@ -74,7 +74,7 @@ def _spared(head: AcceptanceHead, x: Tensor, labels: Tensor, sure: float) -> Acc
     spared = head.with_sure(sure, 1.0)
     with torch.inference_mode():
         found = labels[spared.surely(x)]
-    return head.with_sure(sure, float(found.mean()), 1.0 - len(found) / len(labels)) if len(found) else head
+    return head.with_sure(sure, float(found.mean())) if len(found) else head
 
 
 def make_windows(head: AcceptanceHead, examples: Examples) -> list[Window]:

@@ -6,18 +6,16 @@ is tuned on the first half of the prompts (`specdec.stages`); what came of it is
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from specdec.bench import Plan
 from specdec.decoder import SpecDecoder
 from specdec.errors import SpecDecError
-from specdec.paired import Cells, Interval, ratio, speed
+from specdec.paired import Interval, ratio, speed
 from specdec.params import Sampling
-from specdec.policies.specdecpp import SpecDecPP
 from specdec.prompts import Prompt
-from specdec.stages import BATCHES, Stage
+from specdec.stages import BATCHES, Stage, both_ways
 from specdec.stages import stages as staged
 from specdec.threshold import Window
 
@@ -93,24 +91,8 @@ def markdown(points: Sequence[Point]) -> str:
 
 def _point(pair: SpecDecoder, prompts: Sequence[list[int]], plan: Plan, stage: Stage) -> Point:
     size, threshold, most = stage
-    block = max(_BLOCK, 2 * size)
+    block, heat = max(_BLOCK, 2 * size), plan.temperatures[0]
     ids = [prompts[i % len(prompts)] for i in range(_BLOCKS * block)]
-    samplings = [
-        Sampling(temperature=plan.temperatures[0], max_tokens=plan.tokens, seed=plan.seed + i) for i in range(len(ids))
-    ]
-    rule = SpecDecPP(threshold, maximum=most)
-    arms = {
-        "plain": SpecDecoder(pair.target, pair.draft, "off", batch=size),
-        "speed": SpecDecoder(pair.target, pair.draft, rule, head=pair.head, batch=size),
-    }
-    cells = {name: Cells() for name in arms}
-    for turn in range(plan.repeats):
-        for at in range(0, len(ids), block):
-            for name in list(arms) if at // block % 2 else reversed(arms):
-                start = time.perf_counter()
-                results = arms[name].generate(ids[at : at + block], samplings[at : at + block])
-                seconds = time.perf_counter() - start
-                cells[name].add(turn, seconds, sum(len(result.tokens) for result in results))
-    return Point(
-        size, threshold, most, speed(cells["plain"]), speed(cells["speed"]), ratio(cells["speed"], cells["plain"])
-    )
+    samplings = [Sampling(temperature=heat, max_tokens=plan.tokens, seed=plan.seed + i) for i in range(len(ids))]
+    plain, drafting = both_ways(pair, stage, ids, samplings, repeats=plan.repeats, block=block)
+    return Point(size, threshold, most, speed(plain), speed(drafting), ratio(drafting, plain))

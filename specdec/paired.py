@@ -8,11 +8,18 @@ of two systems the same blocks.
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+
+from specdec.decoder import Generation
+from specdec.params import Sampling
+
+Run = Callable[[Sequence[list[int]], Sequence[Sampling]], list[Generation]]
+"""Generates for all prompts; what is timed."""
 
 _RESAMPLES = 2000
 
@@ -41,6 +48,15 @@ class Cells:
         self.seconds[repetition].append(seconds)
         self.tokens[repetition].append(tokens)
 
+    def time(
+        self, repetition: int, run: Run, ids: Sequence[list[int]], samplings: Sequence[Sampling]
+    ) -> list[Generation]:
+        """Let a system generate a block, and note what it took."""
+        start = time.perf_counter()
+        results = run(ids, samplings)
+        self.add(repetition, time.perf_counter() - start, sum(len(result.tokens) for result in results))
+        return results
+
 
 def speed(cells: Cells) -> Interval:
     """Tokens a second: the median of the repetitions."""
@@ -63,18 +79,12 @@ def _blocks(cells: Cells) -> int:
 
 
 def _interval(rates: Callable[[Tensor], Tensor], blocks: int) -> Interval:
-    whole = torch.arange(blocks).unsqueeze(0)
-    drawn = torch.randint(blocks, (_RESAMPLES, blocks), generator=torch.Generator().manual_seed(0))
-    if blocks == 1:
-        return _of_repetitions(rates(whole)[0].tolist())
-    medians = rates(drawn).quantile(0.5, dim=-1)
-    low, high = medians.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-    return Interval(statistics.median(rates(whole)[0].tolist()), low, high)
-
-
-def _of_repetitions(values: Sequence[float]) -> Interval:
-    """With a single block the repetitions are drawn anew."""
-    picks = torch.randint(len(values), (_RESAMPLES, len(values)), generator=torch.Generator().manual_seed(0))
-    medians = torch.tensor(values, dtype=torch.float64)[picks].quantile(0.5, dim=-1)
-    low, high = medians.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-    return Interval(statistics.median(values), low, high)
+    generator = torch.Generator().manual_seed(0)
+    found = rates(torch.arange(blocks).unsqueeze(0))[0]
+    if blocks > 1:
+        drawn = rates(torch.randint(blocks, (_RESAMPLES, blocks), generator=generator))
+    else:  # of a single block the repetitions are drawn anew
+        drawn = found[torch.randint(len(found), (_RESAMPLES, len(found)), generator=generator)]
+    ends = torch.tensor([0.025, 0.975], dtype=torch.float64)
+    low, high = drawn.quantile(0.5, dim=-1).quantile(ends).tolist()
+    return Interval(statistics.median(found.tolist()), low, high)

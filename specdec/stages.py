@@ -7,7 +7,6 @@ drafting has to be the faster.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 
 from specdec.costs import measure
@@ -33,7 +32,7 @@ Stage = tuple[int, float, int]
 def stages(
     pair: SpecDecoder,
     windows: Sequence[Window],
-    prompts: Sequence[Sequence[int]],
+    prompts: Sequence[list[int]],
     batches: Sequence[int] = BATCHES,
     *,
     temperatures: Sequence[float] = (0.0,),
@@ -61,7 +60,7 @@ def told(stage: Stage) -> str:
 def _stage(
     pair: SpecDecoder,
     windows: Sequence[Window],
-    prompts: Sequence[Sequence[int]],
+    prompts: Sequence[list[int]],
     size: int,
     temperatures: Sequence[float],
     tokens: int,
@@ -71,33 +70,36 @@ def _stage(
         most, threshold = LIMIT, derive(windows, costs)
     else:
         most, threshold = best_length(windows, costs, size)
-    pays = threshold.pays and all(
-        gain(pair, prompts, size, threshold.h, most, heat, tokens) >= MARGIN for heat in dict.fromkeys(temperatures)
-    )
-    return size, threshold.h, most if pays else 0
+    stage, plainly = (size, threshold.h, most), (size, threshold.h, 0)
+    if not threshold.pays:
+        return plainly
+    ids = [prompts[i % len(prompts)] for i in range(max(_FEWEST, 2 * size))]
+    for heat in dict.fromkeys(temperatures):
+        samplings = [Sampling(temperature=heat, max_tokens=tokens, seed=i) for i in range(len(ids))]
+        plain, drafting = both_ways(pair, stage, ids, samplings, repeats=_TURNS)
+        if ratio(drafting, plain).median < MARGIN:
+            return plainly
+    return stage
 
 
-def gain(
+def both_ways(
     pair: SpecDecoder,
-    prompts: Sequence[Sequence[int]],
-    size: int,
-    h: float,
-    most: int,
-    temperature: float,
-    tokens: int,
-) -> float:
-    """How many times as fast texts are written with drafts as without, `size` at a time, prompts read and all."""
-    count = max(_FEWEST, 2 * size)
-    ids = [prompts[i % len(prompts)] for i in range(count)]
-    samplings = [Sampling(temperature=temperature, max_tokens=tokens, seed=i) for i in range(count)]
-    arms = {
-        "plain": SpecDecoder(pair.target, pair.draft, "off", batch=size),
-        "drafting": SpecDecoder(pair.target, pair.draft, SpecDecPP(h, maximum=most), head=pair.head, batch=size),
-    }
-    cells = {name: Cells() for name in arms}
-    for turn in range(_TURNS):
-        for name, arm in list(arms.items())[:: -1 if turn % 2 else 1]:
-            start = time.perf_counter()
-            written = sum(len(result.tokens) for result in arm.generate(ids, samplings))
-            cells[name].add(turn, time.perf_counter() - start, written)
-    return ratio(cells["drafting"], cells["plain"]).median
+    stage: Stage,
+    ids: Sequence[list[int]],
+    samplings: Sequence[Sampling],
+    *,
+    repeats: int,
+    block: int | None = None,
+) -> tuple[Cells, Cells]:
+    """The times of texts written without drafts and with them as a stage has it, prompts read and all; the two take
+    turns by blocks of so many prompts (all in one by default)."""
+    size, h, most = stage
+    block = block or len(ids)
+    plain = SpecDecoder(pair.target, pair.draft, "off", batch=size)
+    drafting = SpecDecoder(pair.target, pair.draft, SpecDecPP(h, maximum=most), head=pair.head, batch=size)
+    arms = [(Cells(), plain), (Cells(), drafting)]
+    for repetition in range(repeats):
+        for number, at in enumerate(range(0, len(ids), block), repetition):
+            for cells, arm in arms if number % 2 else reversed(arms):
+                cells.time(repetition, arm.generate, ids[at : at + block], samplings[at : at + block])
+    return arms[0][0], arms[1][0]

@@ -10,7 +10,9 @@ from specdec import stages as module
 from specdec.costs import Measured
 from specdec.decoder import SpecDecoder
 from specdec.head import AcceptanceHead
-from specdec.stages import gain, stages
+from specdec.paired import Cells
+from specdec.params import Sampling
+from specdec.stages import Stage, both_ways, stages
 from specdec.threshold import Costs, Window
 from tests.specdec.test_bench import PROMPTS, pair
 
@@ -24,10 +26,13 @@ def tried(monkeypatch: pytest.MonkeyPatch) -> dict[int, float]:
     gains = {1: 2.0, 4: 1.3, 16: 1.3}
     monkeypatch.setattr(module, "measure", lambda pair, batch, temperature: Measured(1e-3, BY_BATCH[batch]))
 
-    def found(pair: SpecDecoder, prompts: object, size: int, *rest: Any) -> float:
-        return gains[size]
+    def found(pair: SpecDecoder, stage: Stage, *rest: Any, **settings: Any) -> tuple[Cells, Cells]:
+        plain, drafting = Cells(), Cells()
+        plain.add(0, gains[stage[0]], 1)
+        drafting.add(0, 1.0, 1)
+        return plain, drafting
 
-    monkeypatch.setattr(module, "gain", found)
+    monkeypatch.setattr(module, "both_ways", found)
     return gains
 
 
@@ -53,5 +58,8 @@ def test_nothing_is_drafted_where_a_trial_gains_too_little(tried: dict[int, floa
     assert [policy((1, 4)).limit(batch) for batch in (1, 4)] == [20, 0]
 
 
-def test_a_trial_compares_real_runs() -> None:
-    assert gain(pair(), PROMPTS, 2, 0.5, 4, 1.0, 5) > 0
+def test_both_ways_write_every_text_and_take_turns() -> None:
+    samplings = [Sampling(max_tokens=5, seed=i) for i in range(3)]
+    arms = both_ways(pair(), (2, 0.5, 4), PROMPTS, samplings, repeats=2, block=2)
+    assert [cells.tokens for cells in arms] == [[[10, 5], [10, 5]]] * 2
+    assert all(seconds > 0 for cells in arms for row in cells.seconds for seconds in row)

@@ -28,7 +28,6 @@ class Scripted(Speaker):
     def __init__(self, *, right: bool) -> None:
         self.right, self.rng = right, random.Random(0)
         self.problems = {problem.question: problem for problem in PROBLEMS}
-        self.verified: list[bool] = []
 
     def say(
         self, prompts: Sequence[Prompt], *, temperature: float = 0.0, seed: int = 0, most: int = 400, batch: int = 128
@@ -37,8 +36,7 @@ class Scripted(Speaker):
 
     def _one(self, role: str, parts: list[str], temperature: float) -> str:
         if role == "verdict":
-            # Asked about bare answers, in the order in which the candidates were reasoned about.
-            return "yes" if self.verified.pop(0) == self.right else "no"
+            return "yes"  # what counts is whether the two answers are equal
         problem = self.problems[parts[0]]
         labelled = list(zip(parts[1::2], parts[2::2], strict=True))
         texts = [text for label, text in labelled if label == "candidate"]
@@ -46,7 +44,6 @@ class Scripted(Speaker):
         good = [answer_of(text) == str(problem.answer) for text in texts]
         if temperature and role == "solve":
             return problem.solution if self.rng.random() < 0.5 else wrong_solution(self.rng, problem.steps)
-        self.verified += good if role == "verify" else []
         solution = problem.solution if self.right else wrong_solution(self.rng, problem.steps)
         plays: dict[str, Callable[[], str]] = {
             "solve": lambda: solution,
