@@ -111,7 +111,7 @@ def measured(name: str, pair: Pair, options: argparse.Namespace) -> tuple[str, d
     """Tables of one pair as Markdown, and what they hold."""
     from dataclasses import asdict
 
-    from specdec.assisted import assisted
+    from specdec.assisted import Assisted
     from specdec.bench import ADAPTIVE, FIXED, PLAIN, Plan, bench
     from specdec.calibrate import load_windows
     from specdec.crossover import crossover
@@ -119,7 +119,7 @@ def measured(name: str, pair: Pair, options: argparse.Namespace) -> tuple[str, d
     from specdec.report import as_json, markdown, pareto
 
     systems = tuple(options.policies or (PLAIN, *ADAPTIVE, *TUNED, *FIXED))
-    foreign = {"hf-assisted": assisted(pair.target, pair.draft)} if options.assisted else {}
+    foreign = {"hf-assisted": Assisted(pair.target, pair.draft)} if options.assisted else {}
     outcomes, said = [], lambda line: print(f"{name}: {line}", file=sys.stderr)
     prompts = _prompts(options)
     for heat in options.temperature:

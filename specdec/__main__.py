@@ -38,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.add_argument("--epochs", type=int, default=3)
     train.add_argument("--depth", type=int, default=3, help="residual blocks (default 3)")
-    train.add_argument("--w-rej", type=float, default=6.0, help="weight of rejections in the loss (default 6)")
+    train.add_argument("--w-rej", type=float, default=1.0, help="weight of rejections in the loss (default 1)")
     train.add_argument(
         "--label", choices=("token", "overlap"), default="token", help="min(1, p/q), or the sum of min(p, q)"
     )

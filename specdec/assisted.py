@@ -9,24 +9,27 @@ from typing import Any
 import torch
 
 from specdec.decoder import Generation
-from specdec.paired import Run
 from specdec.params import Sampling
 
 
-def assisted(target: str | Path, draft: str | Path, dtype: torch.dtype = torch.float32) -> Run:
+class Assisted:
     """A system for `specdec.bench`: loads both folders once; counts only the tokens. Its defaults are left as they
     are."""
-    from transformers import AutoModelForCausalLM
 
-    big, small = (
-        AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True).eval()
-        for folder in (target, draft)
-    )
+    reading = None  # its first pass reads the prompt and verifies a draft in one
 
-    def run(prompts: Sequence[list[int]], samplings: Sequence[Sampling]) -> list[Generation]:
-        return [_one(big, small, prompt, sampling) for prompt, sampling in zip(prompts, samplings, strict=True)]
+    def __init__(self, target: str | Path, draft: str | Path, dtype: torch.dtype = torch.float32) -> None:
+        from transformers import AutoModelForCausalLM
 
-    return run
+        self._target, self._draft = (
+            AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True).eval()
+            for folder in (target, draft)
+        )
+
+    def generate(self, prompts: Sequence[list[int]], samplings: Sequence[Sampling], /) -> list[Generation]:
+        """One after the other."""
+        lines = zip(prompts, samplings, strict=True)
+        return [_one(self._target, self._draft, prompt, sampling) for prompt, sampling in lines]
 
 
 def _one(target: Any, draft: Any, prompt: list[int], sampling: Sampling) -> Generation:

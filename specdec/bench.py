@@ -1,9 +1,10 @@
 """Every stop policy on the same prompts with the same random numbers, in one process, interleaved block by block of
 prompts; medians and intervals.
 
-Speed is measured as wall time and, apart from it, counted: verification rate V and discard rate D with measured step
-costs give the speed-up that the cost model predicts (2405.19715, eq. 2.1, with the cost of longer verification and of
-a round added).
+Speed is measured as wall time, of whole runs and of decoding alone (all but the target's reading of prompts, which no
+policy changes), and apart from it counted: verification rate V and discard rate D with measured step costs give the
+speed-up of decoding that the cost model predicts (2405.19715, eq. 2.1, with the cost of longer verification and of a
+round added; the draft's reading of prompts is not in it).
 """
 
 from __future__ import annotations
@@ -13,14 +14,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from specdec.bounds import Bounds, bounds
-from specdec.costs import measure
+from specdec.costs import Measured, measure
 from specdec.dataset import Text
 from specdec.decoder import Generation, SpecDecoder
 from specdec.errors import SpecDecError
-from specdec.paired import Cells, Interval, Run, ratio, speed
+from specdec.paired import Cells, Interval, System, ratio, speed
 from specdec.params import Sampling
 from specdec.prompts import Prompt
 from specdec.threshold import Costs
+from specdec.watched import Watched
 
 PLAIN, LEARNT = "off", "specdec++"
 ADAPTIVE = ("heuristic", "confidence", "product", "svip", "adaedl", "logistic")
@@ -48,36 +50,37 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One system at one temperature. V, D, pass_tokens and predicted are None where a foreign system does not count
-    them.
+    """One system at one temperature. speedup, V, D, pass_tokens, predicted and of_oracle are None where a foreign
+    system does not tell them.
 
-    speedup: over plain decoding. V: target passes per token. D: discarded tokens per token. predicted: the cost model's
-    speed-up. of_oracle: speedup / the oracle's. ahead: how much faster `specdec++` is; None without a head. note: what
-    was done otherwise than its name says.
+    speed: tokens a second of whole runs, prompts read and all. whole: the same over plain decoding's. speedup: of
+    decoding alone, over plain decoding. V: target passes per token. D: discarded tokens per token. predicted: the cost
+    model's speed-up. of_oracle: speedup / the oracle's. ahead: how much faster `specdec++` decodes (where a system does
+    not tell, whole runs are compared); None without a head. note: what was done otherwise than its name says.
     """
 
     system: str
     temperature: float
     tokens: int
     speed: Interval
-    speedup: Interval
+    whole: Interval
+    speedup: Interval | None
     V: float | None
     D: float | None
     pass_tokens: float | None
     predicted: float | None
-    of_oracle: float
+    of_oracle: float | None
     ahead: Interval | None
     note: str
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """All lines at one temperature with the costs and bounds they are judged by. head_costs: with the head evaluated
-    (equal to `costs` without one); the bounds are for the cheaper."""
+    """All lines at one temperature with the costs and bounds they are judged by; the bounds are for a rule that costs
+    what reading q does."""
 
     temperature: float
-    costs: Costs
-    head_costs: Costs
+    measured: Measured
     bounds: Bounds
     lines: tuple[Line, ...]
 
@@ -98,7 +101,7 @@ def bench(
     pair: SpecDecoder,
     prompts: Sequence[Prompt],
     plan: Plan,
-    foreign: dict[str, Run] | None = None,
+    foreign: Mapping[str, System] | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> list[Outcome]:
     """Measure every system of the plan, and `specdec++` where the pair has a head, at every temperature.
@@ -116,14 +119,13 @@ def _at(
     ids: Sequence[list[int]],
     plan: Plan,
     temperature: float,
-    foreign: dict[str, Run],
+    foreign: Mapping[str, System],
     say: Callable[[str], None],
 ) -> Outcome:
     samplings = [Sampling(temperature=temperature, max_tokens=plan.tokens, seed=plan.seed + i) for i in range(len(ids))]
-    systems = _systems(pair, plan) | foreign
-    costs = measure(_decoder(pair, "fixed", plan.batch), batch=plan.batch, temperature=temperature).costs
-    head_costs = measure(pair, batch=plan.batch, temperature=temperature).costs if pair.head else costs
-    texts = _texts(systems[PLAIN](ids, samplings), ids, samplings)
+    systems = {**_systems(pair, plan), **foreign}
+    measured = measure(pair, batch=plan.batch, temperature=temperature)
+    texts = _texts(systems[PLAIN].generate(ids, samplings), ids, samplings)
     tallies = {name: _Tally() for name in systems}
     order, shuffler = list(systems), random.Random(plan.seed)
     size = max(_BLOCK, plan.batch)
@@ -134,24 +136,28 @@ def _at(
             for name in order:
                 _timed(systems[name], ids[at : at + size], samplings[at : at + size], tallies[name], turn)
         say(f"temperature {temperature:g}: repetition {turn + 1}/{plan.repeats}")
-    limits = bounds(pair, texts, costs, plan.seed)
-    judged = {name: head_costs if name.startswith("specdec++") else costs for name in tallies}
-    lines = [_line(name, temperature, tallies, judged[name], limits, name in foreign) for name in tallies]
-    return Outcome(temperature, costs, head_costs, limits, tuple(lines))
+    limits = bounds(pair, texts, measured.rule, plan.seed)
+    lines = [
+        _line(name, temperature, tallies, _paid(system, measured), limits, name in foreign)
+        for name, system in systems.items()
+    ]
+    return Outcome(temperature, measured, limits, tuple(lines))
 
 
-def _systems(pair: SpecDecoder, plan: Plan) -> dict[str, Run]:
+def _systems(pair: SpecDecoder, plan: Plan) -> dict[str, System]:
     names = [PLAIN, *(name for name in plan.systems if name != PLAIN), *([LEARNT] if pair.head else [])]
-    return {name: _decoder(pair, name, plan.batch).generate for name in dict.fromkeys(names)}
+    return {name: _decoder(pair, name, plan.batch) for name in dict.fromkeys(names)}
 
 
-def _decoder(pair: SpecDecoder, policy: str, batch: int) -> SpecDecoder:
-    head = pair.head if policy.startswith("specdec++") else None
-    return SpecDecoder(pair.target, pair.draft, policy, head=head, batch=batch)
+def _decoder(pair: SpecDecoder, policy: str, batch: int) -> Watched:
+    head = pair.head if policy.startswith(LEARNT) else None
+    return Watched(pair.target, pair.draft, policy, head=head, batch=batch)
 
 
-def _timed(run: Run, ids: Sequence[list[int]], samplings: Sequence[Sampling], tally: _Tally, repetition: int) -> None:
-    results = tally.cells.time(repetition, run, ids, samplings)
+def _timed(
+    system: System, ids: Sequence[list[int]], samplings: Sequence[Sampling], tally: _Tally, repetition: int
+) -> None:
+    results = tally.cells.time(repetition, system, ids, samplings)
     tally.tokens += sum(len(result.tokens) for result in results)
     tally.passes += sum(result.passes for result in results)
     tally.drafted += sum(result.drafted for result in results)
@@ -162,24 +168,36 @@ def _timed(run: Run, ids: Sequence[list[int]], samplings: Sequence[Sampling], ta
 def _line(
     name: str, temperature: float, tallies: Mapping[str, _Tally], costs: Costs, limits: Bounds, foreign: bool
 ) -> Line:
-    tally, best = tallies[name], tallies.get(LEARNT)
-    speedup = ratio(tally.cells, tallies[PLAIN].cells)
+    tally, best, plain = tallies[name], tallies.get(LEARNT), tallies[PLAIN]
     tokens, passes = tally.tokens, tally.passes
-    spent = passes + (costs.overhead * passes if tally.drafted else 0.0) + tally.drafted * (costs.draft + costs.verify)
+    speedup = ratio(tally.cells, plain.cells, decoding=True) if tally.cells.told else None
     return Line(
         system=name,
         temperature=temperature,
         tokens=tokens,
         speed=speed(tally.cells),
+        whole=ratio(tally.cells, plain.cells),
         speedup=speedup,
         V=None if foreign else passes / tokens,
         D=None if foreign else (tally.drafted - tally.accepted) / tokens,
         pass_tokens=None if foreign else tokens / passes,
-        predicted=None if foreign else tokens / spent,
-        of_oracle=speedup.median / limits.oracle,
-        ahead=ratio(best.cells, tally.cells) if best else None,
+        predicted=None if foreign else tokens / _spent(tally, costs),
+        of_oracle=speedup.median / limits.oracle if speedup else None,
+        ahead=ratio(best.cells, tally.cells, decoding=tally.cells.told) if best else None,
         note=tally.note,
     )
+
+
+def _paid(system: System, measured: Measured) -> Costs:
+    """What a system pays for, by what it reads of each token."""
+    needs = system.policy.needs if isinstance(system, Watched) else frozenset[str]()
+    return measured.costs if "head" in needs else measured.rule if needs else measured.fixed
+
+
+def _spent(tally: _Tally, costs: Costs) -> float:
+    """Plain steps."""
+    drafting = costs.overhead * tally.passes + tally.drafted * (costs.draft + costs.verify)
+    return tally.passes + (drafting if tally.drafted else 0.0)
 
 
 def _texts(results: Sequence[Generation], ids: Sequence[list[int]], samplings: Sequence[Sampling]) -> list[Text]:

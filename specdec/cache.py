@@ -104,6 +104,11 @@ class KVCache:
         self._places: dict[int, tuple[Tensor, Tensor]] = {}
         self._scratch: dict[tuple[int, int], Any] = {}
 
+    @property
+    def nbytes(self) -> int:
+        """Of the whole store."""
+        return self._store.nbytes
+
     def add_row(self) -> int:
         """A new, empty row after the others; its index."""
         self.lengths.append(0)
@@ -203,9 +208,10 @@ class KVCache:
         _, _, have_rows, _, have_slots, _ = self._store.shape
         if rows <= have_rows and slots <= have_slots:
             return
-        # Growing by a share keeps its total cost linear in what is stored.
+        # Growing by a share keeps its total cost linear in what is stored; short rows are soon done growing.
         rows = have_rows if rows <= have_rows else max(rows, 2 * have_rows)
-        self._resize(rows, have_slots if slots <= have_slots else max(slots, have_slots * 5 // 4))
+        share = 2 * have_slots if have_slots < _KEPT_SLOTS else have_slots * 5 // 4
+        self._resize(rows, have_slots if slots <= have_slots else max(slots, share))
 
     def _release(self) -> None:
         """Give room back that one long row took, once far less is needed."""

@@ -17,10 +17,14 @@ from specdec.metrics import auroc, expected_calibration_error, fit_calibration
 from specdec.settings import Training
 from specdec.threshold import Window, drafted_by
 
+_FEWEST = 20
+"""Examples of tokens the draft is sure of, by weight, from which on their chance is fitted."""
+
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """On the half of the dev split that calibration was not fitted to, every example of a roll-out counted.
+    """On the half of the dev split that calibration was not fitted to, every example of a roll-out counted by the
+    chance that it matters (that all before it stand).
 
     ece: calibration error; auroc: discrimination; rate: the mean label. Before: as trained with w_rej; after:
     calibrated. peak_auroc: of the draft's own max q, for comparison.
@@ -54,48 +58,62 @@ def calibrate(head: AcceptanceHead, dev: Examples, settings: Training) -> tuple[
     kept = ~fitted if 0 < int(fitted.sum()) < len(dev) else fitted
     with torch.inference_mode():
         raw = head(x)
-    scale, shift = fit_calibration(raw[fitted], labels[fitted])
-    tuned = _spared(head.tuned(scale=scale, shift=shift), x[fitted], labels[fitted], settings.sure)
-    with torch.inference_mode():
+        scale, shift = fit_calibration(raw[fitted], labels[fitted], dev.standing[fitted])
+        tuned = head.tuned(scale=scale, shift=shift).with_sure(settings.sure)
+        tuned = _spared(tuned, x[fitted], labels[fitted], dev.standing[fitted])
         after = tuned.calibrated(x[kept])
+    label, weights = labels[kept], dev.standing[kept]
     quality = Quality(
-        ece_before=expected_calibration_error(torch.sigmoid(raw[kept]), labels[kept]),
-        ece_after=expected_calibration_error(after, labels[kept]),
-        auroc=auroc(after, labels[kept]),
-        peak_auroc=auroc(dev.features[kept, 1], labels[kept]),
-        rate=float(labels[kept].mean()),
+        ece_before=expected_calibration_error(torch.sigmoid(raw[kept]), label, weights),
+        ece_after=expected_calibration_error(after, label, weights),
+        auroc=auroc(after, label, weights),
+        peak_auroc=auroc(dev.features[kept, 1], label, weights),
+        rate=float((label * weights).sum() / weights.sum()),
         examples=int(kept.sum()),
     )
     return tuned, quality
 
 
-def _spared(head: AcceptanceHead, x: Tensor, labels: Tensor, sure: float) -> AcceptanceHead:
-    """The head that takes tokens of q(x) ≥ sure for accepted as often as those of the dev split were."""
-    spared = head.with_sure(sure, 1.0)
-    with torch.inference_mode():
-        found = labels[spared.surely(x)]
-    return head.with_sure(sure, float(found.mean())) if len(found) else head
+def _spared(head: AcceptanceHead, x: Tensor, labels: Tensor, weights: Tensor) -> AcceptanceHead:
+    """The head with what stood of the tokens that its blocks are not asked about, as a function of their logit q."""
+    spared = head.surely(x)
+    if float(weights[spared].sum()) < _FEWEST:
+        return head.with_sure(2.0)
+    return head.with_sure(
+        head.config.sure, *fit_calibration(head.token_logits(x)[spared], labels[spared], weights[spared])
+    )
 
 
 def make_windows(head: AcceptanceHead, examples: Examples) -> list[Window]:
     """The roll-outs with what the head predicts; the actual chance of a drawn token is min(1, p/q)."""
     with torch.inference_mode():
         predicted = head.calibrated(inputs(head.config, examples)).tolist()
-    order = sorted(range(len(examples)), key=lambda i: (int(examples.window[i]), int(examples.place[i])))
-    grouped: dict[int, list[int]] = {}
-    for index in order:
-        grouped.setdefault(int(examples.window[index]), []).append(index)
     actual = examples.token.tolist()
     return [
-        Window(tuple(predicted[i] for i in members), tuple(actual[i] for i in members)) for members in grouped.values()
+        Window(tuple(predicted[i] for i in members), tuple(actual[i] for i in members))
+        for members in _roll_outs(examples)
     ]
 
 
-def asked_share(windows: Sequence[Window], known: float, least: float = 0.5) -> float:
-    """The share of drafted tokens that a head is asked about: all but those it takes for `known`, in roll-outs that end
-    where a rule would end them, at a predicted survival below `least`. Past that the draft is ever less sure."""
-    drafted = [window.predicted[: drafted_by(window.predicted, least)] for window in windows]
-    return sum(chance != known for chain in drafted for chance in chain) / sum(map(len, drafted))
+def asked_share(head: AcceptanceHead, examples: Examples, least: float = 0.5) -> float:
+    """The share of drafted tokens that the head's blocks are asked about, in roll-outs that end where a rule would end
+    them, at a predicted survival below `least`. Past that the draft is ever less sure."""
+    with torch.inference_mode():
+        spared = head.surely(inputs(head.config, examples)).tolist()
+    drafted = asked = 0
+    for members, window in zip(_roll_outs(examples), make_windows(head, examples), strict=True):
+        count = drafted_by(window.predicted, least)
+        drafted += count
+        asked += sum(not spared[i] for i in members[:count])
+    return asked / drafted
+
+
+def _roll_outs(examples: Examples) -> list[list[int]]:
+    """Where the tokens of each roll-out stand among the examples, in their order."""
+    grouped: dict[int, list[int]] = {}
+    for index in sorted(range(len(examples)), key=lambda i: (int(examples.window[i]), int(examples.place[i]))):
+        grouped.setdefault(int(examples.window[index]), []).append(index)
+    return list(grouped.values())
 
 
 def load_windows(folder: str | Path) -> list[Window]:

@@ -92,7 +92,7 @@ def _tuned(
 
 def bench(options: argparse.Namespace) -> None:
     """Measure every stop policy on the same prompts."""
-    from specdec.assisted import assisted
+    from specdec.assisted import Assisted
     from specdec.bench import Outcome, Plan
     from specdec.bench import bench as measured
     from specdec.decoder import SpecDecoder
@@ -110,7 +110,7 @@ def bench(options: argparse.Namespace) -> None:
     _require_feasible(options, len(prompts))
     # Without a head nothing is served by this decoder itself; it only holds the pair.
     pair = SpecDecoder(options.target, options.draft, head=options.head)
-    foreign = {"hf-assisted": assisted(options.target, options.draft)} if options.assisted else {}
+    foreign = {"hf-assisted": Assisted(options.target, options.draft)} if options.assisted else {}
     outcomes = list[Outcome]()
     for heat in plan.temperatures:
         outcomes += measured(pair, prompts, replace(plan, temperatures=(heat,)), foreign, _say)

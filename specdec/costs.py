@@ -5,17 +5,19 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 
-from specdec.decode import Batch
 from specdec.decoder import SpecDecoder
 from specdec.errors import SpecDecError
-from specdec.models import feed
+from specdec.models import LanguageModel, feed
 from specdec.params import Sampling
+from specdec.policies import Policy
 from specdec.policies.fixed import Fixed
+from specdec.policies.product import Product
 from specdec.policies.specdecpp import SpecDecPP
 from specdec.rows import Row
 from specdec.sampling import SeededDraws
@@ -25,81 +27,131 @@ LENGTHS = (1, 2, 4, 8)
 _RAGGED = 5
 """Rows' lengths differ by less than this."""
 
+Timed = tuple[str, int, Callable[[], float]]
+"""A kind of step, how long it is, and one go at it: seconds."""
+
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """plain: seconds of one plain step of the whole batch. costs: in its units."""
+    """plain: seconds of one plain step of the whole batch; all else in its units. rule: costs with q(x) read of each
+    token, as simple rules do. fixed: with nothing read. costs: as the pair drafts, its head evaluated for the share of
+    tokens that it is asked about; `rule` without one. reading: of one token of a prompt by the draft."""
 
     plain: float
     costs: Costs
+    rule: Costs
+    fixed: Costs
+    reading: float
 
 
 def measure(
-    pair: SpecDecoder, *, batch: int = 1, temperature: float = 0.0, prompt: int = 64, repeats: int = 15
+    pair: SpecDecoder, *, batch: int = 1, temperature: float = 0.0, prompt: int = 64, repeats: int = 20
 ) -> Measured:
     """Time plain steps, speculative rounds of several lengths and target passes of several widths, interleaved.
 
     Of the repeats the fastest counts: what else runs on the machine only ever adds time.
     The slope of the round's time over its length is c + c_v, that of the target's pass over its width c_v, and the
-    rest of the round's time at length 0 the overhead. Where the pair has a head, c holds its evaluation for the share
-    of tokens that it is asked about.
+    rest of the round's time at length 0 the overhead. What is read of each token is told by the longest rounds.
     """
-    found = _measured(_without_head(pair), batch, temperature, prompt, repeats)
-    if pair.head is None:
-        return found
-    always = SpecDecoder(pair.target, pair.draft, head=pair.head.with_sure(2.0, 1.0))
-    more = _measured(always, batch, temperature, prompt, repeats).costs.draft - found.costs.draft
-    draft = found.costs.draft + pair.head.config.asked * max(0.0, more)
-    return replace(found, costs=replace(found.costs, draft=draft))
-
-
-def _without_head(pair: SpecDecoder) -> SpecDecoder:
-    return SpecDecoder(pair.target, pair.draft, "off")
-
-
-def _measured(pair: SpecDecoder, batch: int, temperature: float, prompt: int, repeats: int) -> Measured:
     context = min(model.model.context for model in (pair.target, pair.draft) if model)
-    lengths = [k for k in LENGTHS if 1 + (repeats + 2) * (k + 1) < context]
-    if len(lengths) < 2:
+    prompt = min(prompt, context - LENGTHS[-1] - 2)
+    if prompt < _RAGGED:
         raise SpecDecError(f"a context of {context} tokens is too short to measure what drafting costs")
-    prompt = min(prompt, context - (repeats + 2) * (lengths[-1] + 1) - 1)
-    plain: list[float] = []
-    rounds: dict[int, list[float]] = {k: [] for k in lengths}
-    passes: dict[int, list[float]] = {k: [] for k in lengths}
-    runs = {k: _batch(pair, batch, temperature, prompt, k) for k in (0, *lengths)}
+    best: dict[tuple[str, int], float] = defaultdict(lambda: float("inf"))
+    timed = list(_steps(pair, batch, temperature, prompt))
     for turn in range(repeats + 1):
-        timings = {k: _timed(run.step) for k, run in runs.items()}
-        widths = {k: _timed_pass(pair, batch, prompt, k + 1) for k in lengths}
-        # The first turn reads the prompt into the draft and warms the caches.
-        if turn:
-            plain.append(timings.pop(0))
-            for k in lengths:
-                rounds[k].append(timings[k])
-                passes[k].append(widths[k])
-    base = min(plain)
-    per_token, start = _line([(k, min(rounds[k]) / base) for k in lengths])
-    verify, _ = _line([(k, min(passes[k]) / base) for k in lengths])
+        for kind, length, step in timed:
+            seconds = step()
+            # The first turn reads the prompt into the draft and warms the caches.
+            if turn:
+                best[kind, length] = min(best[kind, length], seconds)
+    return _costs(best, pair, prompt)
+
+
+def _costs(best: dict[tuple[str, int], float], pair: SpecDecoder, prompt: int) -> Measured:
+    plain, longest = best["plain", 0], LENGTHS[-1]
+    per_token, start = _line([(k, best["rule", k] / plain) for k in LENGTHS])
+    verify, _ = _line([(k, best["pass", k] / plain) for k in LENGTHS])
     # On a busy machine a fitted line can slope or start too low; a cost below 0 would make drafting free.
     per_token = max(per_token, 1e-3)
     verify = min(max(0.0, verify), per_token)
-    return Measured(base, Costs(draft=per_token - verify, verify=verify, overhead=max(0.0, start - 1.0)))
+    rule = Costs(draft=per_token - verify, verify=verify, overhead=max(0.0, start - 1.0))
+
+    def beside(kind: str) -> float:
+        return (best[kind, longest] - best["rule", longest]) / (longest * plain)
+
+    costs = rule
+    if pair.head:
+        costs = replace(rule, draft=rule.draft + pair.head.config.asked * max(0.0, beside("head")))
+    fixed = replace(rule, draft=max(0.0, rule.draft + min(0.0, beside("fixed"))))
+    return Measured(plain, costs, rule, fixed, best["reading", prompt] / (prompt * plain))
 
 
-def _batch(pair: SpecDecoder, size: int, temperature: float, prompt: int, k: int) -> Batch:
-    """Rows of random tokens that no end of text stops, drafting k tokens a round; their lengths differ a little, as in
-    use."""
-    # h = 1 never stops: the head is evaluated, and the length is still k.
-    policy = SpecDecPP(1.0, maximum=k) if pair.head and k else Fixed(k)
-    generator = torch.Generator().manual_seed(k)
-    whole: list[list[int]] = torch.randint(pair.target.model.vocab, (size, prompt), generator=generator).tolist()
-    lines = [line[: max(1, prompt - i % _RAGGED)] for i, line in enumerate(whole)]
-    room, sampling = pair.target.model.context, Sampling(temperature=temperature)
-    rows = [
-        Row(i, line, len(line), room, sampling, policy, SeededDraws(i), eos=frozenset()) for i, line in enumerate(lines)
-    ]
-    batch = pair.batch()
-    batch.add(rows)
-    return batch
+def _steps(pair: SpecDecoder, size: int, temperature: float, prompt: int) -> Iterator[Timed]:
+    """What is timed in each turn."""
+
+    def run(policy: Policy, of: SpecDecoder = pair) -> Callable[[], float]:
+        return _Repeated(of, size, temperature, prompt, policy)
+
+    longest = LENGTHS[-1]
+    yield "plain", 0, run(Fixed(0))
+    # A bound of 0 on the product never stops a draft: the signals are read, and the length is still k.
+    yield from (("rule", k, run(Product(0.0, k))) for k in LENGTHS)
+    yield "fixed", longest, run(Fixed(longest))
+    if pair.head:
+        asked = SpecDecoder(pair.target, pair.draft, head=pair.head.with_sure(2.0))
+        yield "head", longest, run(SpecDecPP(1.0, maximum=longest), asked)
+    yield from (("pass", k, _Pass(pair.target.model, size, prompt, k + 1)) for k in LENGTHS)
+    if pair.draft:
+        yield "reading", prompt, _Pass(pair.draft.model, 1, 0, prompt)
+
+
+class _Repeated:
+    """One round, time and again, of rows of random tokens that no end of text stops; their lengths differ a little, as
+    in use."""
+
+    def __init__(self, pair: SpecDecoder, size: int, temperature: float, prompt: int, policy: Policy) -> None:
+        generator = torch.Generator().manual_seed(0)
+        whole: list[list[int]] = torch.randint(pair.target.model.vocab, (size, prompt), generator=generator).tolist()
+        lines = [line[: max(1, prompt - i % _RAGGED)] for i, line in enumerate(whole)]
+        room, sampling = pair.target.model.context, Sampling(temperature=temperature)
+        rows = [
+            Row(i, line, len(line), room, sampling, policy, SeededDraws(i), eos=frozenset())
+            for i, line in enumerate(lines)
+        ]
+        self._batch = pair.batch()
+        self._batch.add(rows)
+
+    def __call__(self) -> float:
+        seconds = _timed(self._batch.step)
+        for row in self._batch.rows:
+            del row.tokens[row.prompt :]
+        self._batch.roll_back()
+        return seconds
+
+
+class _Pass:
+    """One pass over `width` tokens of each row behind `known` tokens of it, time and again."""
+
+    def __init__(self, model: LanguageModel, size: int, known: int, width: int) -> None:
+        self._model, self._cache = model, model.new_cache()
+        self._rows = [self._cache.add_row() for _ in range(size)]
+        self._known = [max(0, known - row % _RAGGED) for row in self._rows]
+        self._fed = [[1] * width] * size
+        if known:
+            self._feed([[1] * length for length in self._known])
+
+    def __call__(self) -> float:
+        for row, length in zip(self._rows, self._known, strict=True):
+            self._cache.roll_back(row, length)
+        return _timed(self._again)
+
+    def _again(self) -> None:
+        self._feed(self._fed)
+
+    def _feed(self, tokens: Sequence[Sequence[int]]) -> None:
+        with torch.inference_mode():
+            self._model.logits(feed(self._model, self._cache, self._rows, tokens))
 
 
 def _timed(step: Callable[[], object]) -> float:
@@ -112,22 +164,6 @@ def _timed(step: Callable[[], object]) -> float:
 def _clock() -> Callable[[], float]:
     """One thread's own time does not tell what else the machine does; several threads' time has to be the wall's."""
     return time.thread_time if torch.get_num_threads() == 1 else time.perf_counter
-
-
-def _timed_pass(pair: SpecDecoder, size: int, prompt: int, width: int) -> float:
-    """One target pass over `width` tokens of each row behind a prompt, which is read once and copied."""
-    model = pair.target.model
-    with torch.inference_mode():
-        cache = model.new_cache()
-        rows = [cache.add_row() for _ in range(size)]
-        feed(model, cache, rows[:1], [[1] * prompt])
-        for row in rows:
-            cache.copy_row(0, row)
-            cache.roll_back(row, max(1, prompt - row % _RAGGED))
-        clock = _clock()
-        start = clock()
-        model.logits(feed(model, cache, rows, [[1] * width] * size))
-        return clock() - start
 
 
 def _line(points: Sequence[tuple[int, float]]) -> tuple[float, float]:

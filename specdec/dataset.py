@@ -1,9 +1,9 @@
 """Training data for the acceptance head: what the draft would propose along the target's own texts, and what became
 of it.
 
-On-policy: from places spread over a target text the draft rolls out tokens of its own, each replaced with probability
-`mix` by the target's (2405.19715, section 3.3), and the target judges every token *on the drafted prefix* at the
-temperature served.
+On-policy: along a target text the draft rolls out tokens of its own, each replaced with probability `mix` by the
+target's (2405.19715, section 3.3), and the target judges every token *on the drafted prefix* at the temperature served.
+The next roll-out begins where the next round would: after the tokens that stand and one of the target's.
 Two labels: min(1, p/q) of the drawn token, and Σ min(p, q), which does not depend on the draw.
 """
 
@@ -39,13 +39,15 @@ class Text:
 @dataclass(frozen=True, slots=True)
 class Examples:
     """n drafted tokens. hidden: float32 [n, width]. features: float32 [n, len(FEATURES)]. token, overlap: the two
-    labels, float32 [n]. window: int64 [n], the roll-out each belongs to. place: int64 [n], 1 for a roll-out's first
+    labels, float32 [n]. standing: float32 [n], the chance that all drafted tokens before it in its roll-out stand, so
+    that it matters at all. window: int64 [n], the roll-out each belongs to. place: int64 [n], 1 for a roll-out's first
     token."""
 
     hidden: Tensor
     features: Tensor
     token: Tensor
     overlap: Tensor
+    standing: Tensor
     window: Tensor
     place: Tensor
 
@@ -55,13 +57,14 @@ class Examples:
 
 @dataclass(slots=True)
 class _Rollout:
-    """One row on its way: `start` tokens of the text are given, `drafted` follow."""
+    """One row on its way: `start` tokens of the text are given, `drafted` follow, of which the first `stood` stand."""
 
     text: Text
     start: int
     draws: SeededDraws
     drafted: list[int]
     alive: bool = True
+    stood: int = 0
 
 
 def roll_out(
@@ -75,7 +78,7 @@ def roll_out(
     eos: frozenset[int],
     batch: int = 32,
 ) -> Examples:
-    """Roll-outs of `horizon` tokens, back to back along every text from a random first place; another seed, other
+    """Roll-outs of `horizon` tokens, round by round along every text from a random first place; another seed, other
     draws."""
     chooser = random.Random(seed)
     parts: list[Examples] = []
@@ -128,13 +131,23 @@ class _Group:
                 row = self._rows[index]
                 for cache in self._caches:
                     cache.roll_back(index, row.start)
-                row.start, row.drafted, row.alive = row.start + self._horizon, [], True
+                row.start, row.drafted, row.alive, row.stood = row.start + row.stood + 1, [], True, 0
 
     def _window(self, active: list[int], number: int) -> Examples:
         of = torch.tensor(active, device=self._target.device)
         steps = [self._draft_step(active, of) for _ in range(self._horizon)]
         p = self._target_lines(active, of)
-        return _concatenated([self._examples(step, p[:, i], active, i + 1, number) for i, step in enumerate(steps)])
+        parts, standing = list[Examples](), torch.ones(len(active), device=of.device)
+        for i, step in enumerate(steps):
+            chances = _token_chances(step, p[:, i])
+            parts.append(self._examples(step, p[:, i], chances, standing, active, i + 1, number))
+            # A token of the target's own, put in the drafted one's place, stands.
+            chances = torch.where(torch.tensor(step.own, device=of.device), chances, 1.0)
+            standing = standing * chances
+            for index, chance in zip(active, chances.tolist(), strict=True):
+                row = self._rows[index]
+                row.stood += row.stood == i and self._chooser.random() < chance
+        return _concatenated(parts)
 
     def _draft_step(self, active: list[int], of: Tensor) -> _Step:
         feeds = [self._unread(index, self._caches[1]) for index in active]
@@ -144,18 +157,18 @@ class _Group:
         q = self._warper.probabilities(logits, of)
         rows = [self._rows[index] for index in active]
         drawn = draw_lines(q, [row.draws for row in rows])
-        kept = [self._extend(row, token) for row, token in zip(rows, drawn, strict=True)]
-        return _Step(hidden, q, self._warper.confidence(logits, q, of), drawn, kept)
+        alive = [row.alive for row in rows]
+        own = [self._extend(row, token) for row, token in zip(rows, drawn, strict=True)]
+        return _Step(hidden, q, self._warper.confidence(logits, q, of), drawn, own, alive)
 
     def _extend(self, row: _Rollout, token: int) -> bool:
-        """Append the drawn token, or the target's in its place; whether it is the drawn one and may be an example."""
+        """Append the drawn token, or the target's in its place; whether it is the drawn one."""
         at = row.start + len(row.drafted)
         mixed = at < len(row.text.tokens) and self._chooser.random() < self._mix
         row.drafted.append(row.text.tokens[at] if mixed else token)
-        usable = row.alive and not mixed
         # In use nothing is drafted after an end of text: what follows it here is rolled out, but is no example.
         row.alive = row.alive and row.drafted[-1] not in self._eos
-        return usable
+        return not mixed
 
     def _unread(self, index: int, cache: KVCache) -> list[int]:
         """The row's text up to its start and what was drafted after it, without what the cache already holds."""
@@ -172,18 +185,19 @@ class _Group:
         p = self._warper.probabilities(self._target.logits(hidden[lines]), of.repeat_interleave(self._horizon))
         return p.view(len(active), self._horizon, -1)
 
-    def _examples(self, step: _Step, p: Tensor, active: list[int], place: int, number: int) -> Examples:
+    def _examples(
+        self, step: _Step, p: Tensor, chances: Tensor, standing: Tensor, active: list[int], place: int, number: int
+    ) -> Examples:
         signals = read_signals(frozenset({"probs", "entropy"}), step.shown, step.drawn)
         temperatures = [self._rows[index].text.sampling.temperature for index in active]
         lines = [features(signal, place, heat) for signal, heat in zip(signals, temperatures, strict=True)]
-        at = torch.tensor(step.drawn, device=p.device).unsqueeze(-1)
-        ratio = (p.gather(-1, at) / step.q.gather(-1, at)).squeeze(-1).clamp(max=1.0)
-        kept = torch.tensor(step.kept, device=p.device)
+        kept = torch.tensor([own and alive for own, alive in zip(step.own, step.alive, strict=True)], device=p.device)
         return Examples(
             hidden=step.hidden[kept].float(),
             features=torch.tensor(lines, device=p.device)[kept],
-            token=ratio[kept].float(),
+            token=chances[kept],
             overlap=overlap(p, step.q)[kept].float().clamp(max=1.0),
+            standing=standing[kept],
             window=torch.arange(number, number + len(active), device=p.device)[kept],
             place=torch.full((int(kept.sum()),), place, device=p.device),
         )
@@ -198,13 +212,20 @@ def _first(text: Text, horizon: int, chooser: random.Random) -> int:
 @dataclass(frozen=True, slots=True)
 class _Step:
     """One drafted token of every active row. hidden: [rows, width]. q, shown: [rows, vocab], what was drawn from and
-    what the signals read. kept: which of them may be examples."""
+    what the signals read. own: whether the drawn token went into the roll-out. alive: whether its text was not over."""
 
     hidden: Tensor
     q: Tensor
     shown: Tensor
     drawn: list[int]
-    kept: list[bool]
+    own: list[bool]
+    alive: list[bool]
+
+
+def _token_chances(step: _Step, p: Tensor) -> Tensor:
+    """min(1, p/q) of the drawn tokens, float32 [rows]."""
+    at = torch.tensor(step.drawn, device=p.device).unsqueeze(-1)
+    return (p.gather(-1, at) / step.q.gather(-1, at)).squeeze(-1).clamp(max=1.0).float()
 
 
 def _concatenated(parts: Sequence[Examples]) -> Examples:

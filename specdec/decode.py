@@ -37,6 +37,11 @@ class Batch:
         self._proposer = Proposer(draft, head) if draft else None
         self._regroup()
 
+    @property
+    def nbytes(self) -> int:
+        """Of the keys and values that there is room for."""
+        return self._cache.nbytes + (self._proposer.nbytes if self._proposer else 0)
+
     def add(self, rows: Sequence[Row]) -> None:
         """Let rows join; their prompts are prefilled now, a prompt they share once."""
         with torch.inference_mode():
@@ -111,15 +116,20 @@ class Batch:
 
     def _settle(self, drafts: list[Draft], verdicts: list[Verdict]) -> list[Row]:
         """Give each row its tokens, roll the caches back to what stands, and let finished rows leave."""
-        for index, (row, draft, verdict) in enumerate(zip(self.rows, drafts, verdicts, strict=True)):
+        for row, draft, verdict in zip(self.rows, drafts, verdicts, strict=True):
             row.take(draft, verdict)
-            self._cache.roll_back(index, len(row.tokens) - 1)
-        if self._proposer:
-            self._proposer.roll_back()
+        self.roll_back()
         finished = [row for row in self.rows if row.finish]
         for row in finished:
             self.drop(row)
         return finished
+
+    def roll_back(self) -> None:
+        """Forget what both caches hold beyond the rows' tokens."""
+        for index, row in enumerate(self.rows):
+            self._cache.roll_back(index, len(row.tokens) - 1)
+        if self._proposer:
+            self._proposer.roll_back()
 
     def drop(self, row: Row) -> None:
         """Take a row out of the batch, finished or not; the last row moves into its place, in the caches as here."""

@@ -35,10 +35,10 @@ class HeadConfig:
     from it.
     low, high: temperatures trained for. scale, shift: calibration, logit ↦ scale·logit + shift. threshold: the
     derived h, by the costs of the machine it was trained on. multiplier: the factor on ρ·(c + c_v) tuned with it.
-    sure, sure_accept: a token of at least this q(x) is not looked at; such tokens stood this often on the dev split.
-    Most tokens are such ones, and a prediction costs as much as a third of a small draft's step. 2 = all are looked at.
-    asked: the share of drafted tokens that are looked at. stages: (batch, h, the most tokens of a draft) from
-    so many rows on, tuned where it was trained (`specdec.stages`).
+    sure, sure_scale, sure_shift: of a token of at least this q(x) the blocks are not asked: it is taken to stand with
+    chance σ(sure_scale·logit q + sure_shift). Most tokens are such ones, and there is little to learn about them.
+    2 = all are asked about. asked: the share of drafted tokens that are. stages: (batch, h, the most tokens of a
+    draft) from so many rows on, tuned where it was trained (`specdec.stages`).
     """
 
     width: int
@@ -53,7 +53,8 @@ class HeadConfig:
     threshold: float | None = None
     multiplier: float = 1.0
     sure: float = 2.0
-    sure_accept: float = 1.0
+    sure_scale: float = 1.0
+    sure_shift: float = 0.0
     asked: float = 1.0
     stages: tuple[tuple[int, float, int], ...] = ()
 
@@ -123,23 +124,39 @@ class AcceptanceHead(nn.Module):
 
     def calibrated(self, x: Tensor) -> Tensor:
         """P(accept), [n, inputs] → [n]."""
-        found = torch.sigmoid(self.config.scale * self(x) + self.config.shift)
-        return torch.where(self.surely(x), self.config.sure_accept, found)
+        found = self.config.scale * self(x) + self.config.shift
+        if not self._spares:
+            return torch.sigmoid(found)
+        known = self.config.sure_scale * self.token_logits(x) + self.config.sure_shift
+        return torch.sigmoid(torch.where(self.surely(x), known, found))
 
     def surely(self, x: Tensor) -> Tensor:
-        """Which lines of x are not looked at, bool [n]."""
-        if not self.config.features or self.config.sure > 1:
+        """Of which lines of x the blocks are not asked, bool [n]."""
+        if not self._spares:
             return torch.zeros(len(x), dtype=torch.bool, device=x.device)
-        return x[:, self.config.width] >= logit(self.config.sure) / 5
+        # The margin is for what float32 makes of a logit that lies on the bound.
+        return self.token_logits(x) >= logit(self.config.sure) - 1e-5
+
+    def token_logits(self, x: Tensor) -> Tensor:
+        """logit q of the drawn tokens, [n, inputs] → [n]; only with features."""
+        return 5 * x[:, self.config.width]
+
+    @property
+    def _spares(self) -> bool:
+        return self.config.features and self.config.sure <= 1
 
     def tuned(self, *, scale: float, shift: float) -> AcceptanceHead:
         """The same weights with another calibration."""
         return self._with(replace(self.config, scale=scale, shift=shift))
 
-    def with_sure(self, sure: float, accept: float, asked: float = 1.0) -> AcceptanceHead:
-        """The same weights, not asked about tokens of at least this q(x), which stand with chance `accept`. asked: the
-        share of the others."""
-        return self._with(replace(self.config, sure=sure, sure_accept=accept, asked=asked))
+    def with_sure(self, sure: float, scale: float = 1.0, shift: float = 0.0) -> AcceptanceHead:
+        """The same weights, not asked about tokens of at least this q(x), which stand with chance σ(scale·logit q +
+        shift)."""
+        return self._with(replace(self.config, sure=sure, sure_scale=scale, sure_shift=shift))
+
+    def with_asked(self, asked: float) -> AcceptanceHead:
+        """The same weights, known to be asked about this share of the drafted tokens."""
+        return self._with(replace(self.config, asked=asked))
 
     def with_stages(self, stages: Sequence[tuple[int, float, int]]) -> AcceptanceHead:
         """The same weights with what was tuned for each number of rows."""
@@ -198,7 +215,7 @@ class HeadPredictor:
     ) -> list[float]:
         sure = [signal.token_prob >= self.sure for signal in found]
         if all(sure):
-            return [self._config.sure_accept] * len(found)
+            return [self._known(signal) for signal in found]
         room = self._room(len(found))
         room.hidden.copy_(hidden)
         if self._config.features:
@@ -208,11 +225,15 @@ class HeadPredictor:
         for mine, rest, later in zip(room.blocks, room.rests, self._later[1:], strict=True):
             rest.addmm_(F.silu(mine, inplace=True), later)
         logits: list[float] = room.logits.tolist()
-        known = self._config.sure_accept
-        chances = [known if plain else sigmoid(value) for value, plain in zip(logits, sure, strict=True)]
+        answers = zip(logits, sure, found, strict=True)
+        chances = [self._known(signal) if plain else sigmoid(value) for value, plain, signal in answers]
         if self._config.lag:
             chances = [1.0 if place == 1 else chance for place, chance in zip(places, chances, strict=True)]
         return chances
+
+    def _known(self, signal: Signal) -> float:
+        """Of a token that the blocks are not asked about."""
+        return sigmoid(self._config.sure_scale * logit(signal.token_prob) + self._config.sure_shift)
 
     def _room(self, count: int) -> _Room:
         if count not in self._rooms:

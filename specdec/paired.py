@@ -11,6 +11,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -18,8 +19,15 @@ from torch import Tensor
 from specdec.decoder import Generation
 from specdec.params import Sampling
 
-Run = Callable[[Sequence[list[int]], Sequence[Sampling]], list[Generation]]
-"""Generates for all prompts; what is timed."""
+
+class System(Protocol):
+    """What is timed. reading: seconds its target has spent on prompts so far; None where it does not tell."""
+
+    @property
+    def reading(self) -> float | None: ...
+
+    def generate(self, prompts: Sequence[list[int]], sampling: Sequence[Sampling], /) -> list[Generation]: ...
+
 
 _RESAMPLES = 2000
 
@@ -35,43 +43,53 @@ class Interval:
 
 @dataclass(slots=True)
 class Cells:
-    """What one system did. seconds, tokens: of each repetition, block by block."""
+    """What one system did. seconds, tokens: of each repetition, block by block. reading: the part of the seconds in
+    which its target read prompts; 0 where the system does not tell, and `told` is False then."""
 
     seconds: list[list[float]] = field(default_factory=list)
     tokens: list[list[int]] = field(default_factory=list)
+    reading: list[list[float]] = field(default_factory=list)
+    told: bool = True
 
-    def add(self, repetition: int, seconds: float, tokens: int) -> None:
+    def add(self, repetition: int, seconds: float, tokens: int, reading: float | None = 0.0) -> None:
         """One more block of a repetition (from 0)."""
         while len(self.seconds) <= repetition:
-            self.seconds.append([])
-            self.tokens.append([])
+            for lines in (self.seconds, self.tokens, self.reading):
+                lines.append([])
         self.seconds[repetition].append(seconds)
         self.tokens[repetition].append(tokens)
+        self.reading[repetition].append(reading or 0.0)
+        self.told = self.told and reading is not None
 
     def time(
-        self, repetition: int, run: Run, ids: Sequence[list[int]], samplings: Sequence[Sampling]
+        self, repetition: int, system: System, ids: Sequence[list[int]], samplings: Sequence[Sampling]
     ) -> list[Generation]:
         """Let a system generate a block, and note what it took."""
-        start = time.perf_counter()
-        results = run(ids, samplings)
-        self.add(repetition, time.perf_counter() - start, sum(len(result.tokens) for result in results))
+        before, start = system.reading, time.perf_counter()
+        results = system.generate(ids, samplings)
+        seconds, after = time.perf_counter() - start, system.reading
+        reading = None if before is None or after is None else after - before
+        self.add(repetition, seconds, sum(len(result.tokens) for result in results), reading)
         return results
 
 
-def speed(cells: Cells) -> Interval:
-    """Tokens a second: the median of the repetitions."""
-    return _interval(lambda pick: _rates(cells, pick), _blocks(cells))
+def speed(cells: Cells, *, decoding: bool = False) -> Interval:
+    """Tokens a second: the median of the repetitions. decoding: without the time in which the target read prompts."""
+    return _interval(lambda pick: _rates(cells, pick, decoding), _blocks(cells))
 
 
-def ratio(cells: Cells, base: Cells) -> Interval:
+def ratio(cells: Cells, base: Cells, *, decoding: bool = False) -> Interval:
     """The speed of one system over that of another, repetition by repetition, in the median."""
-    return _interval(lambda pick: _rates(cells, pick) / _rates(base, pick), _blocks(cells))
+    return _interval(lambda pick: _rates(cells, pick, decoding) / _rates(base, pick, decoding), _blocks(cells))
 
 
-def _rates(cells: Cells, pick: Tensor) -> Tensor:
+def _rates(cells: Cells, pick: Tensor, decoding: bool) -> Tensor:
     """pick: int64 [n, blocks] → tokens a second, [n, repetitions]."""
-    tokens, seconds = (torch.tensor(each, dtype=torch.float64).t()[pick] for each in (cells.tokens, cells.seconds))
-    return tokens.sum(1) / seconds.sum(1)
+    tokens, seconds, reading = (
+        torch.tensor(each, dtype=torch.float64).t()[pick].sum(1)
+        for each in (cells.tokens, cells.seconds, cells.reading)
+    )
+    return tokens / (seconds - reading if decoding else seconds)
 
 
 def _blocks(cells: Cells) -> int:

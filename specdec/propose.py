@@ -27,6 +27,11 @@ class Proposer:
         self._draft, self._head, self._cache = draft, head, draft.new_cache()
         self._regroup()
 
+    @property
+    def nbytes(self) -> int:
+        """Of the keys and values that there is room for."""
+        return self._cache.nbytes
+
     def add(self, rows: Sequence[Row]) -> None:
         """Let rows join. Nothing is computed for them before their first proposal."""
         for _ in rows:

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from specdec.bench import Line, Outcome
+from specdec.costs import Measured
 from specdec.errors import SpecDecError
 from specdec.paired import Interval
 
 _COLUMNS = (
-    "system", "tokens/s", "speed-up", "V", "D", "tokens/pass", "predicted", "of oracle", "specdec++ is so much faster",
+    "system", "tokens/s", "× whole runs", "× decoding", "V", "D", "tokens/pass", "× predicted", "of oracle",
+    "specdec++ is so much faster",
 )  # fmt: skip
 _HEAD = f"| {' | '.join(_COLUMNS)} |\n{'|---' * len(_COLUMNS)}|"
 
@@ -55,16 +57,14 @@ def _draw(panel: Any, outcome: Outcome) -> None:
 
 
 def _table(outcome: Outcome) -> str:
-    costs, limits = outcome.costs, outcome.bounds
-    ordered = sorted(outcome.lines, key=lambda line: -line.speedup.median)
+    limits = outcome.bounds
+    ordered = sorted(outcome.lines, key=lambda line: -(line.speedup or line.whole).median)
     return "\n".join(
         (
             f"### Temperature {outcome.temperature:g}",
             "",
-            f"c {costs.draft:.3f} ({outcome.head_costs.draft:.3f} with the head), c_v {costs.verify:.3f}, "
-            f"overhead of a round {costs.overhead:.3f}, all in plain steps; "
-            f"rejection per token {limits.rejection:.4f}; bounds by these costs: oracle {limits.oracle:.2f} ×, "
-            f"informed {limits.informed:.2f} ×",
+            _costs(outcome.measured) + f"; rejection per token {limits.rejection:.4f}; bounds by these costs: "
+            f"oracle {limits.oracle:.2f} ×, informed {limits.informed:.2f} ×",
             "",
             _HEAD,
             *(_row(line) for line in ordered),
@@ -74,13 +74,22 @@ def _table(outcome: Outcome) -> str:
     )
 
 
+def _costs(measured: Measured) -> str:
+    c, c_fixed, c_head = (f"{one.draft:.3f}" for one in (measured.rule, measured.fixed, measured.costs))
+    return (
+        f"c {c} ({c_fixed} for fixed K, {c_head} with the head), c_v {measured.rule.verify:.3f}, overhead of a round "
+        f"{measured.rule.overhead:.3f}, {measured.reading:.4f} for each token of a prompt that the draft reads, all in "
+        f"plain steps of {1e3 * measured.plain:.2f} ms"
+    )
+
+
 def _beside_fixed(outcome: Outcome) -> list[str]:
     """What `specdec++` gains over the best fixed K, chosen with hindsight, and how much of the informed rule's gain."""
     fixed = [line for line in outcome.lines if line.system.startswith("fixed:")]
     learnt = next((line for line in outcome.lines if line.system == "specdec++"), None)
     if learnt is None or learnt.predicted is None or not fixed:
         return []
-    best = max(fixed, key=lambda line: line.speedup.median)
+    best = max(fixed, key=lambda line: (line.speedup or line.whole).median)
     counted = max(line.predicted or 0.0 for line in fixed)
     room = outcome.bounds.informed - counted
     share = f", {(learnt.predicted - counted) / room:.0%} of the informed rule's gain" if room > 0 else ""
@@ -96,7 +105,8 @@ def _row(line: Line) -> str:
     cells = (
         line.system,
         _spread(line.speed, 0),
-        _spread(line.speedup, 2),
+        _spread(line.whole, 2),
+        "–" if line.speedup is None else _spread(line.speedup, 2),
         _number(line.V, 3),
         _number(line.D, 3),
         _number(line.pass_tokens, 2),

@@ -17,6 +17,7 @@ from specdec.params import Sampling
 from specdec.policies.base import LIMIT
 from specdec.policies.specdecpp import SpecDecPP
 from specdec.threshold import Window, best_length, derive
+from specdec.watched import Watched
 
 BATCHES = (1, 2, 4, 8, 16, 64)
 MARGIN = 1.03
@@ -95,11 +96,11 @@ def both_ways(
     turns by blocks of so many prompts (all in one by default)."""
     size, h, most = stage
     block = block or len(ids)
-    plain = SpecDecoder(pair.target, pair.draft, "off", batch=size)
-    drafting = SpecDecoder(pair.target, pair.draft, SpecDecPP(h, maximum=most), head=pair.head, batch=size)
+    plain = Watched(pair.target, pair.draft, "off", batch=size)
+    drafting = Watched(pair.target, pair.draft, SpecDecPP(h, maximum=most), head=pair.head, batch=size)
     arms = [(Cells(), plain), (Cells(), drafting)]
     for repetition in range(repeats):
         for number, at in enumerate(range(0, len(ids), block), repetition):
             for cells, arm in arms if number % 2 else reversed(arms):
-                cells.time(repetition, arm.generate, ids[at : at + block], samplings[at : at + block])
+                cells.time(repetition, arm, ids[at : at + block], samplings[at : at + block])
     return arms[0][0], arms[1][0]

@@ -11,6 +11,7 @@ too (`best_length`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -22,8 +23,10 @@ Rule = Callable[[Sequence[float], float], int]
 """(predicted chances, least survival) → how many tokens are drafted."""
 
 MULTIPLIERS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.4, 1.6, 1.8, 2.0)
-LENGTHS = (1, 2, 3, 4, 6, 8, LIMIT)
+LENGTHS = (1, 2, 3, 4, 6, 8, 12, LIMIT)
 """Bounds on a draft's tokens that `best_length` tries."""
+_LEVEL = 1.005
+"""Rates that differ by less are taken for equal: some hundred roll-outs do not tell them apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +101,13 @@ def derive(
     drafted: Rule = drafted_by,
     batch: int = 1,
 ) -> Threshold:
-    """The fixed point of each multiplier, and the best of them. `windows` must not be empty. costs: at that batch."""
+    """The fixed point of each multiplier, and of the best of them that nearest the formula. `windows` must not be
+    empty. costs: at that batch."""
     found = [_fixed_point(windows, costs, multiplier, drafted, batch) for multiplier in multipliers]
+    best = max(threshold.rate for threshold in found)
+    level = [threshold for threshold in found if threshold.rate * _LEVEL >= best]
     # Of equals the one nearest the formula.
-    return max(found, key=lambda t: (round(t.rate, 6), -abs(t.multiplier - 1.0)))
+    return min(level, key=lambda threshold: abs(math.log(threshold.multiplier)))
 
 
 def best_length(

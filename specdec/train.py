@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from pickle import UnpicklingError
 
@@ -22,6 +22,7 @@ from specdec.decoder import SpecDecoder
 from specdec.errors import SpecDecError
 from specdec.head import AcceptanceHead, HeadConfig, save_head
 from specdec.metrics import weighted_loss
+from specdec.policies.base import LIMIT
 from specdec.progress import Progress
 from specdec.prompts import Prompt
 from specdec.settings import Training
@@ -62,11 +63,11 @@ def train(
     train_texts, dev_texts = make_texts(pair, prompts, settings, folder, progress)
     while run.epoch < settings.epochs:
         run.one_epoch(train_texts, progress)
-    dev = _rolled(pair, dev_texts, settings, mix=0.0, epoch=settings.epochs)
+    # As far as any rule drafts, for a chain that is cut short would pass for one that a rule has ended.
+    dev = _rolled(pair, dev_texts, replace(settings, horizon=LIMIT), mix=0.0, epoch=settings.epochs)
     head, quality = calibrate(run.head, dev, settings)
     windows = make_windows(head, dev)
-    known = head.config.sure_accept
-    head = head.with_sure(head.config.sure, known, asked_share(windows, known))
+    head = head.with_asked(asked_share(head, dev))
     threshold = derive(windows, costs)
     head = head.with_threshold(threshold.h, threshold.multiplier)
     report = Report(head, quality, threshold, tuple(run.losses))
@@ -101,7 +102,7 @@ class _Run:
         total = 0.0
         for number, pick in enumerate(order):
             self._set_rate((self.epoch + number / len(order)) / settings.epochs)
-            loss = weighted_loss(self.head(x[pick]), labels[pick], settings.w_rej)
+            loss = weighted_loss(self.head(x[pick]), labels[pick], settings.w_rej, examples.standing[pick])
             self._optimiser.zero_grad()
             torch.autograd.backward(loss)
             self._optimiser.step()

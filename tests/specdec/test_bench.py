@@ -39,6 +39,8 @@ def test_every_system_decodes_every_token_at_every_temperature() -> None:
         assert set(lines) == {"off", "fixed:2", "product", "specdec++"}
         assert all(line.tokens == 2 * 45 for line in outcome.lines)
         assert (lines["off"].V, lines["off"].D, lines["off"].predicted) == (1.0, 0.0, 1.0)
+        assert lines["off"].whole.median == pytest.approx(1.0)
+        assert lines["off"].speedup is not None
         assert lines["off"].speedup.median == pytest.approx(1.0)
         assert all(line.V is not None and 0 < line.V <= 1 for line in outcome.lines)
 
@@ -53,12 +55,18 @@ def test_a_draft_that_is_the_target_discards_nothing() -> None:
 
 
 def test_foreign_systems_are_timed_and_not_counted() -> None:
-    def echo(prompts: Sequence[list[int]], samplings: Sequence[Sampling]) -> list[Generation]:
-        return [Generation(len(p), (1,) * 5, "", "length", None, 0, 0, 0) for p in prompts]
+    class Echo:
+        reading = None
 
-    outcome = bench(pair(head=False), PROMPTS, PLAN, {"echo": echo})[0]
+        def generate(self, prompts: Sequence[list[int]], samplings: Sequence[Sampling], /) -> list[Generation]:
+            return [Generation(len(p), (1,) * 5, "", "length", None, 0, 0, 0) for p in prompts]
+
+    outcome = bench(pair(head=False), PROMPTS, PLAN, {"echo": Echo()})[0]
     line = next(line for line in outcome.lines if line.system == "echo")
     assert (line.tokens, line.V, line.D, line.predicted) == (2 * 15, None, None, None)
+    # It does not tell when its target read prompts, so that of decoding alone nothing is known.
+    assert (line.speedup, line.of_oracle) == (None, None)
+    assert line.whole.median > 0
 
 
 def test_the_oracle_is_one_verification_per_rejection() -> None:

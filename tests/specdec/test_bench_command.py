@@ -13,7 +13,7 @@ import transformers
 
 from specdec import Sampling, SpecDecoder
 from specdec.__main__ import main
-from specdec.assisted import assisted
+from specdec.assisted import Assisted
 from specdec.calibrate import save_windows
 from specdec.head import AcceptanceHead, HeadConfig, save_head
 from specdec.threshold import Window
@@ -56,7 +56,7 @@ def run(folders: Sequence[str], prompts: str, *more: str) -> int:
 def test_assisted_generation_gives_the_same_greedy_text_as_ours(folders: tuple[str, str]) -> None:
     samplings = [Sampling(temperature=0, max_tokens=8)] * 2
     ours = SpecDecoder(*folders, "fixed:3").generate([[1, 2, 3], [7]], samplings)
-    theirs = assisted(*folders)([[1, 2, 3], [7]], samplings)
+    theirs = Assisted(*folders).generate([[1, 2, 3], [7]], samplings)
     assert [result.tokens for result in theirs] == [result.tokens for result in ours]
 
 

@@ -10,6 +10,7 @@ from specdec.bench import Plan
 from specdec.crossover import Point, crossing, crossover, markdown
 from specdec.decoder import SpecDecoder
 from specdec.paired import Interval
+from specdec.policies.base import LIMIT
 from specdec.threshold import Window
 from tests.specdec.test_bench import PROMPTS, pair
 
@@ -34,14 +35,14 @@ def test_every_size_is_decoded_both_ways_by_the_policy_for_it(monkeypatch: pytes
 def test_real_costs_give_points_too() -> None:
     (point,) = crossover(pair(), PROMPTS, WINDOWS, PLAN, (2,))
     assert point.batch == 2
-    assert point.most in (0, 20)
+    assert point.most in (0, LIMIT)
 
 
 def test_a_size_that_pays_beyond_one_that_does_not_moves_the_crossover() -> None:
     flat = Interval(1.0, 1.0, 1.0)
 
     def points(*most: int) -> list[Point]:
-        return [Point(2**i, 0.5, k, flat, flat, flat) for i, k in enumerate(most)]
+        return [Point(2**i, 0.5, k, flat, flat, flat, flat) for i, k in enumerate(most)]
 
     assert crossing(points(20, 0, 20, 0, 0)) == 8
     assert crossing(points(20, 20)) is None

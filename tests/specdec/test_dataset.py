@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from itertools import pairwise
 
 import pytest
 import torch
@@ -44,17 +45,22 @@ def test_labels_and_states_are_those_of_the_drafted_prefix() -> None:
 
     only = text(30, 1.0)
     found = roll_out(TARGET, Stuck(2, vocab=8), [only], horizon=4, mix=0.0, seed=1, eos=frozenset())
-    first = next(
-        start
-        for start in range(3, 7)
-        if _label(only, start, 1) == pytest.approx(found.token[found.place == 1][0].item())
-    )
-    for number in range(3):
+    for number, start in enumerate(_starts(only, found)[:3]):
+        standing = 1.0
         for place in range(1, 5):
             at = (found.window == number) & (found.place == place)
-            expected = _label(only, first + 4 * number, place)
+            expected = _label(only, start, place)
             assert found.token[at].item() == pytest.approx(expected, abs=1e-6)
             assert found.overlap[at].item() == pytest.approx(expected, abs=1e-6)
+            assert found.standing[at].item() == pytest.approx(standing, abs=1e-6)
+            standing *= expected
+
+
+def _starts(given: Text, found: Examples) -> list[int]:
+    """Where in the text each roll-out began, told by the label of its first five."""
+    firsts = found.token[found.place == 1].tolist()
+    every = {start: _label(given, start, 1) for start in range(given.prompt, len(given.tokens))}
+    return [min(every, key=lambda start: abs(every[start] - first)) for first in firsts]
 
 
 def _label(given: Text, start: int, place: int) -> float:
@@ -67,10 +73,28 @@ def test_the_states_are_the_drafts_own() -> None:
     cache = DRAFT.new_cache()
     states = feed(DRAFT, cache, [cache.add_row()], [list(TEXTS[0].tokens)]).float()
     firsts = found.hidden[found.place == 1]
-    # The first token of each roll-out is drawn after a prefix of the text itself, four tokens further each time.
+    # The first token of each roll-out is drawn after a prefix of the text itself, one to five tokens further each time.
     starts = [int((states - line).abs().sum(-1).argmin()) for line in firsts]
-    assert starts == list(range(starts[0], starts[0] + 4 * len(firsts), 4))
+    assert {after - before for before, after in pairwise(starts)} <= {1, 2, 3, 4, 5}
     assert all(torch.allclose(states[start], line, atol=1e-6) for start, line in zip(starts, firsts, strict=True))
+
+
+class Wrong(TableModel):
+    """Finds most likely what the model of the same seed finds least likely."""
+
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        return -super().logits(hidden)
+
+
+@pytest.mark.parametrize(("draft", "step"), [(TARGET, 5), (Wrong(1, vocab=8), 1)])
+def test_the_next_roll_out_begins_after_the_tokens_that_stand_and_one_of_the_targets(
+    draft: TableModel, step: int
+) -> None:
+    # A draft that is the target has all four tokens stand, one that never agrees with it none.
+    found = roll_out(TARGET, draft, [TEXTS[1]], horizon=4, mix=0.0, seed=3, eos=frozenset())
+    rounds, length = int((found.place == 1).sum()), len(TEXTS[1].tokens)
+    assert rounds in {-(-(length - first) // step) for first in range(3, 7)}
+    assert set(found.standing[found.place > 1].tolist()) == {1.0 if step == 5 else 0.0}
 
 
 def test_at_temperature_zero_both_labels_are_agreement() -> None:
@@ -87,9 +111,11 @@ def test_the_drawn_tokens_label_averages_to_the_overlap() -> None:
 
 
 def test_mixed_in_tokens_are_no_examples_and_are_drawn_anew_with_the_seed() -> None:
-    whole, mixed, again = len(rolled()), len(rolled(mix=0.5)), len(rolled(mix=0.5, seed=1))
-    assert 0.3 * whole < mixed < 0.7 * whole
-    assert mixed != again
+    whole, mixed, again = rolled(), rolled(mix=0.5), rolled(mix=0.5, seed=1)
+    per_window = [len(found) / len(found.window.unique()) for found in (whole, mixed)]
+    assert per_window[0] == 4
+    assert 1.5 < per_window[1] < 2.8
+    assert len(mixed) != len(again)
 
 
 def test_the_same_seed_gives_the_same_examples() -> None:
@@ -106,7 +132,7 @@ def test_a_text_shorter_than_a_roll_out_still_gives_one() -> None:
     short = text(5, 1.0)
     for seed in range(10):
         found = rolled(seed=seed, texts=[short])
-        assert found.place.tolist() == [1, 2, 3, 4]
+        assert found.place[:4].tolist() == [1, 2, 3, 4]
 
 
 def test_texts_without_room_for_a_roll_out_are_refused() -> None:

@@ -407,3 +407,17 @@ def test_scores_of_a_long_text_do_not_depend_on_its_pieces(monkeypatch: pytest.M
     whole = plain().score([1, 2, 3], [4, 5, 6, 7, 0])
     monkeypatch.setattr("specdec.decoder._PIECE", 2)
     assert plain().score([1, 2, 3], [4, 5, 6, 7, 0]) == pytest.approx(whole, abs=1e-12)
+
+
+def test_the_room_of_one_call_is_kept_for_the_next_unless_it_was_left_early() -> None:
+    pair, sampling = decoder("fixed:2"), Sampling(temperature=0, max_tokens=6)
+    first = pair.generate([[1], [2]], sampling)
+    (kept,) = pair._spare
+    assert kept.rows == []
+    assert pair.generate([[1], [2]], sampling) == first
+    assert pair._spare == [kept]
+    streaming = pair.stream([[1], [2]], sampling)
+    next(streaming)
+    streaming.close()  # type: ignore[attr-defined]
+    assert pair._spare == []
+    assert pair.generate([[1], [2]], sampling) == first

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -42,8 +43,8 @@ def ready(head: AcceptanceHead) -> HeadPredictor:
         HeadConfig(4, 3, scale=0.6, shift=-0.4),
         HeadConfig(4, 0),
         HeadConfig(4, 2, False),
-        HeadConfig(4, 1, sure=0.9, sure_accept=0.97),
-        HeadConfig(4, 1, sure=0.1, sure_accept=0.97),
+        HeadConfig(4, 1, sure=0.9, sure_scale=0.7, sure_shift=0.3),
+        HeadConfig(4, 1, sure=0.1, sure_scale=0.7, sure_shift=0.3),
     ],
 )
 def test_the_fast_form_predicts_what_the_module_does(config: HeadConfig) -> None:
@@ -56,14 +57,15 @@ def test_the_fast_form_predicts_what_the_module_does(config: HeadConfig) -> None
     )
 
 
-def test_a_token_the_draft_is_sure_of_stands_as_often_as_on_the_dev_split() -> None:
-    head = lively(HeadConfig(4, 1)).with_sure(0.9, 0.97)
+def test_a_token_the_draft_is_sure_of_is_judged_by_its_probability_alone() -> None:
+    head = lively(HeadConfig(4, 1)).with_sure(0.9, 0.5, 1.0)
     signals = [Signal(0.9, 0.9, 0.4), Signal(0.8, 0.8, 0.4)]
     first, second = ready(head).predict(torch.ones(2, 4), signals, [1, 1], [0.0, 0.0])
     alone = ready(head).predict(torch.ones(1, 4), signals[1:], [1], [0.0])
     # What a token is told does not depend on the company it is asked in.
-    assert (first, [second]) == (0.97, alone)
-    assert second != 0.97
+    known = 1 / (1 + math.exp(-(0.5 * math.log(9) + 1.0)))
+    assert [first, second] == pytest.approx([known, *alone])
+    assert second < known
 
 
 def test_a_head_is_residual_blocks_then_a_linear_layer() -> None:

@@ -39,6 +39,18 @@ def test_of_a_single_block_the_repetitions_are_drawn_anew() -> None:
     assert found.low < found.high
 
 
+def test_decoding_alone_leaves_out_what_the_target_took_to_read_prompts() -> None:
+    fast, slow = Cells(), Cells()
+    for number in range(3):
+        fast.add(number, 3.0, 10, reading=2.0)
+        slow.add(number, 7.0, 10, reading=2.0)
+    assert speed(fast).median == pytest.approx(10 / 3)
+    assert speed(fast, decoding=True).median == pytest.approx(10.0)
+    assert ratio(fast, slow, decoding=True).median == pytest.approx(5.0)
+    slow.add(3, 7.0, 10, reading=None)
+    assert (fast.told, slow.told) == (True, False)
+
+
 def test_one_measurement_has_no_spread() -> None:
     found = speed(cells([2.0]))
     assert found.low == found.median == found.high == pytest.approx(5.0)

@@ -20,11 +20,15 @@ BY_BATCH = {1: Costs(0.1), 4: Costs(0.3, 0.05), 16: Costs(0.9, 0.5, 0.3)}
 WINDOWS = [Window((0.8,) * 12, (0.8,) * 12)]
 
 
+def measured(costs: Costs) -> Measured:
+    return Measured(1e-3, costs, costs, costs, 0.0)
+
+
 @pytest.fixture
 def tried(monkeypatch: pytest.MonkeyPatch) -> dict[int, float]:
     """Costs as above, and the gain that a trial finds for each size."""
     gains = {1: 2.0, 4: 1.3, 16: 1.3}
-    monkeypatch.setattr(module, "measure", lambda pair, batch, temperature: Measured(1e-3, BY_BATCH[batch]))
+    monkeypatch.setattr(module, "measure", lambda pair, batch, temperature: measured(BY_BATCH[batch]))
 
     def found(pair: SpecDecoder, stage: Stage, *rest: Any, **settings: Any) -> tuple[Cells, Cells]:
         plain, drafting = Cells(), Cells()
@@ -47,7 +51,7 @@ def policy(batches: tuple[int, ...]) -> Any:
 @pytest.mark.usefixtures("tried")
 def test_nothing_is_drafted_where_the_costs_forbid_it() -> None:
     found = policy((1, 4, 16))
-    assert [found.limit(batch) for batch in (1, 3, 4, 16, 64)] == [20, 20, 20, 0, 0]
+    assert [found.limit(batch) for batch in (1, 3, 4, 16, 64)] == [24, 24, 24, 0, 0]
     thresholds = [h for _, h, _ in found.stages]
     # The dearer a token, the earlier to stop.
     assert thresholds[0] > thresholds[1]
@@ -55,7 +59,7 @@ def test_nothing_is_drafted_where_the_costs_forbid_it() -> None:
 
 def test_nothing_is_drafted_where_a_trial_gains_too_little(tried: dict[int, float]) -> None:
     tried[4] = 1.02
-    assert [policy((1, 4)).limit(batch) for batch in (1, 4)] == [20, 0]
+    assert [policy((1, 4)).limit(batch) for batch in (1, 4)] == [24, 0]
 
 
 def test_both_ways_write_every_text_and_take_turns() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,10 @@ import torch
 
 from specdec.__main__ import main
 from specdec.calibrate import asked_share, load_windows
-from specdec.dataset import Text
+from specdec.dataset import Examples, Text
 from specdec.decoder import SpecDecoder
 from specdec.errors import SpecDecError
-from specdec.head import load_head
+from specdec.head import AcceptanceHead, HeadConfig, load_head
 from specdec.models import Loaded
 from specdec.params import Sampling
 from specdec.settings import Training
@@ -41,8 +42,12 @@ def test_a_head_learns_what_the_draft_alone_does_not_know(tmp_path: Path) -> Non
     report = trained(tmp_path)
     assert report.losses[-1] < report.losses[0]
     assert report.quality.auroc > report.quality.peak_auroc + 0.02
-    assert report.quality.ece_after < report.quality.ece_before
     assert 0 <= report.threshold.h <= 1
+
+
+def test_calibration_undoes_the_pessimism_of_a_loss_that_weighs_rejections(tmp_path: Path) -> None:
+    quality = trained(tmp_path, replace(SETTINGS, w_rej=6.0)).quality
+    assert quality.ece_after < 0.5 * quality.ece_before
 
 
 def test_the_written_head_decodes_and_brings_its_threshold(tmp_path: Path) -> None:
@@ -121,10 +126,20 @@ def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:
         train(other, PROMPTS, SETTINGS, COSTS, tmp_path)
 
 
-def test_what_a_head_is_asked_about_is_counted_up_to_where_drafting_ends() -> None:
+def test_what_a_head_is_asked_about_is_counted_up_to_where_drafting_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     # Of the first roll-out three tokens are drafted (.9·.9·.5 < .5), of the second two; it is asked about two of five.
+    from specdec import calibrate as module
+
     windows = [Window((0.9, 0.9, 0.5, 0.1), (1.0,) * 4), Window((0.9, 0.4, 0.3), (1.0,) * 3)]
-    assert asked_share(windows, 0.9) == pytest.approx(2 / 5)
+    monkeypatch.setattr(module, "make_windows", lambda head, examples: windows)
+    q = torch.tensor([0.95, 0.97, 0.5, 0.1, 0.96, 0.4, 0.3])
+    some = Examples(
+        hidden=torch.zeros(7, 4),
+        features=torch.cat((torch.logit(q).unsqueeze(-1) / 5, torch.zeros(7, 4)), -1),
+        token=q, overlap=q, standing=torch.ones(7),
+        window=torch.tensor([0, 0, 0, 0, 1, 1, 1]), place=torch.tensor([1, 2, 3, 4, 1, 2, 3]),
+    )  # fmt: skip
+    assert asked_share(AcceptanceHead(HeadConfig(4, 1)).with_sure(0.9), some) == pytest.approx(2 / 5)
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:

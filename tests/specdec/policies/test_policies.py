@@ -10,6 +10,7 @@ import pytest
 
 from specdec.errors import SpecDecError
 from specdec.policies import NAMES, Signal, make
+from specdec.policies.base import LIMIT
 from specdec.policies.logistic import Logistic, logit, sigmoid
 from specdec.policies.specdecpp import SpecDecPP
 
@@ -20,7 +21,7 @@ VAGUE = Signal(token_prob=0.05, max_prob=0.1, entropy=3.0, accept=0.05)
 @pytest.mark.parametrize("name", NAMES)
 def test_every_policy_answers_and_bounds_its_round(name: str) -> None:
     policy = make(name).for_row()
-    assert 0 <= policy.limit(1) <= 20
+    assert 0 <= policy.limit(1) <= LIMIT
     assert policy.go_on([SURE], 1) in (True, False)
     policy.learn([SURE, VAGUE], 1)
     assert policy.needs <= {"probs", "entropy", "head"}
@@ -110,7 +111,7 @@ def test_specdecpp_changes_with_the_batch() -> None:
     signal = Signal(accept=0.6)  # predicted rejection 0.4
     assert policy.go_on([signal], 3)
     assert not policy.go_on([signal], 4)
-    assert [policy.limit(batch) for batch in (1, 4, 15, 16, 64)] == [20, 5, 5, 0, 0]
+    assert [policy.limit(batch) for batch in (1, 4, 15, 16, 64)] == [LIMIT, 5, 5, 0, 0]
 
 
 def test_logistic_learns_the_acceptance_it_observes() -> None:
