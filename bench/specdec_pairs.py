@@ -96,10 +96,10 @@ def head_for(pair: Pair, folder: Path, temperature: float) -> Any:
     from specdec.calibrate import load_windows
     from specdec.costs import measure
     from specdec.decoder import SpecDecoder
-    from specdec.threshold import derive
+    from specdec.threshold import LEVEL, derive
 
     loaded = SpecDecoder(pair.target, pair.draft, head=folder)
-    threshold = derive(load_windows(folder), measure(loaded, temperature=temperature).costs)
+    threshold = derive(load_windows(folder), measure(loaded, temperature=temperature).costs, level=LEVEL)
     assert loaded.head is not None
     # Not what was tuned where the head was trained, for another pair or another machine.
     tuned = loaded.head.with_threshold(threshold.h, threshold.multiplier).with_stages(())

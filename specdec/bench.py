@@ -20,13 +20,14 @@ from specdec.decoder import Generation, SpecDecoder
 from specdec.errors import SpecDecError
 from specdec.paired import Cells, Interval, System, ratio, speed
 from specdec.params import Sampling
+from specdec.policies.base import LIMIT
 from specdec.prompts import Prompt
 from specdec.threshold import Costs
 from specdec.watched import Watched
 
 PLAIN, LEARNT = "off", "specdec++"
 ADAPTIVE = ("heuristic", "confidence", "product", "svip", "adaedl", "logistic")
-FIXED = tuple(f"fixed:{k}" for k in range(1, 21))
+FIXED = tuple(f"fixed:{k}" for k in range(1, LIMIT + 1))
 _BLOCK = 8
 """Prompts that a system decodes before the next system's turn."""
 
@@ -138,7 +139,7 @@ def _at(
         say(f"temperature {temperature:g}: repetition {turn + 1}/{plan.repeats}")
     limits = bounds(pair, texts, measured.rule, plan.seed)
     lines = [
-        _line(name, temperature, tallies, _paid(system, measured), limits, name in foreign)
+        _line(name, temperature, tallies, _paid(system, measured, temperature), limits, name in foreign)
         for name, system in systems.items()
     ]
     return Outcome(temperature, measured, limits, tuple(lines))
@@ -188,9 +189,9 @@ def _line(
     )
 
 
-def _paid(system: System, measured: Measured) -> Costs:
+def _paid(system: System, measured: Measured, temperature: float) -> Costs:
     """What a system pays for, by what it reads of each token."""
-    needs = system.policy.needs if isinstance(system, Watched) else frozenset[str]()
+    needs = system.policy_at(temperature)[0].needs if isinstance(system, Watched) else frozenset[str]()
     return measured.costs if "head" in needs else measured.rule if needs else measured.fixed
 
 

@@ -42,7 +42,8 @@ def bounds(pair: SpecDecoder, texts: Sequence[Text], costs: Costs, seed: int = 0
         eos=pair.target.eos,
     )
     windows = true_windows(rolled)
-    rejection = 1.0 - float(rolled.overlap[rolled.place == 1].mean())
+    # Rounds cover the text, so that every place of it counts by the chance that a draft comes as far.
+    rejection = float((rolled.standing * (1.0 - rolled.overlap)).sum() / rolled.standing.sum())
     informed = derive(windows, costs, drafted=drafted_by_seer).rate
     return Bounds(rejection, oracle(rejection, costs), max(1.0, informed))
 

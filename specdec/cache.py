@@ -120,6 +120,8 @@ class KVCache:
         if row != last:
             self.copy_row(last, row)
         self.lengths.pop()
+        if not self.lengths:
+            self._scratch.clear()
         self._release()
 
     def copy_row(self, source: int, to: int) -> None:

@@ -48,8 +48,8 @@ def labels_of(examples: Examples, settings: Training) -> Tensor:
 
 
 def calibrate(head: AcceptanceHead, dev: Examples, settings: Training) -> tuple[AcceptanceHead, Quality]:
-    """The head with its logit fitted to labels of the dev split (w_rej made it pessimistic), and how good it is there;
-    tokens that the draft is sure of it is not asked about.
+    """The head with its logit fitted to labels of the dev split (a w_rej other than 1 biases it), and how good it is
+    there; tokens that the draft is sure of it is not asked about.
 
     Every other roll-out is fitted to; quality is that on the rest.
     """

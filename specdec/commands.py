@@ -44,12 +44,16 @@ def train(options: argparse.Namespace) -> None:
     prompts = read_prompts(options.data)
     pair = SpecDecoder(options.target, options.draft, "product:0.3")
     assert pair.draft is not None
-    # An untrained head of the same shape costs what the trained one will.
+    # Asking an untrained head of the same shape costs what asking the trained one will.
     blank = AcceptanceHead(HeadConfig(pair.draft.model.width, settings.depth, settings.features))
     measured = measure(SpecDecoder(pair.target, pair.draft, head=blank))
-    report = trained(pair, prompts, settings, measured.costs, options.out, Progress(sys.stderr))
-    costs, quality, threshold = measured.costs, report.quality, report.threshold
-    print(f"costs in plain steps: c {costs.draft:.3f}, c_v {costs.verify:.3f}, a round's overhead {costs.overhead:.3f}")
+    asking = measured.costs.draft - measured.rule.draft
+    report = trained(pair, prompts, settings, measured.rule, options.out, Progress(sys.stderr), asking)
+    costs, quality, threshold, asked = measured.rule, report.quality, report.threshold, report.head.config.asked
+    print(
+        f"costs in plain steps: c {costs.draft:.3f} and {asking:.3f} where the head is asked ({asked:.0%} of tokens), "
+        f"c_v {costs.verify:.3f}, a round's overhead {costs.overhead:.3f}"
+    )
     print(
         f"dev: accepted {quality.rate:.3f}, AUROC {quality.auroc:.3f} (max q alone {quality.peak_auroc:.3f}), "
         f"ECE {quality.ece_before:.4f} as trained, {quality.ece_after:.4f} calibrated, {quality.examples} examples"

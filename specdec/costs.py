@@ -1,5 +1,5 @@
-"""Measuring what speculation costs on this machine, for this pair, at one batch size; whole rounds, so nothing is
-left out."""
+"""Measuring what speculation costs on this machine, for this pair, at one batch size: whole rounds, so that nothing is
+left out but the second token a draft reads after a round that stood as a whole."""
 
 from __future__ import annotations
 
@@ -34,8 +34,9 @@ Timed = tuple[str, int, Callable[[], float]]
 @dataclass(frozen=True, slots=True)
 class Measured:
     """plain: seconds of one plain step of the whole batch; all else in its units. rule: costs with q(x) read of each
-    token, as simple rules do. fixed: with nothing read. costs: as the pair drafts, its head evaluated for the share of
-    tokens that it is asked about; `rule` without one. reading: of one token of a prompt by the draft."""
+    token, as simple rules do (entropies cost a little more). fixed: with nothing read. costs: as the pair drafts, its
+    head evaluated for the share of tokens that it is asked about; `rule` without one. reading: of one token of a prompt
+    by the draft."""
 
     plain: float
     costs: Costs
@@ -65,10 +66,10 @@ def measure(
             # The first turn reads the prompt into the draft and warms the caches.
             if turn:
                 best[kind, length] = min(best[kind, length], seconds)
-    return _costs(best, pair, prompt)
+    return _costs(best, pair, batch, prompt)
 
 
-def _costs(best: dict[tuple[str, int], float], pair: SpecDecoder, prompt: int) -> Measured:
+def _costs(best: dict[tuple[str, int], float], pair: SpecDecoder, size: int, prompt: int) -> Measured:
     plain, longest = best["plain", 0], LENGTHS[-1]
     per_token, start = _line([(k, best["rule", k] / plain) for k in LENGTHS])
     verify, _ = _line([(k, best["pass", k] / plain) for k in LENGTHS])
@@ -82,7 +83,9 @@ def _costs(best: dict[tuple[str, int], float], pair: SpecDecoder, prompt: int) -
 
     costs = rule
     if pair.head:
-        costs = replace(rule, draft=rule.draft + pair.head.config.asked * max(0.0, beside("head")))
+        # Of several rows all are asked about where one is.
+        asked = 1.0 - (1.0 - pair.head.config.asked) ** size
+        costs = replace(rule, draft=rule.draft + asked * max(0.0, beside("head")))
     fixed = replace(rule, draft=max(0.0, rule.draft + min(0.0, beside("fixed"))))
     return Measured(plain, costs, rule, fixed, best["reading", prompt] / (prompt * plain))
 

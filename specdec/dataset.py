@@ -54,6 +54,11 @@ class Examples:
     def __len__(self) -> int:
         return len(self.token)
 
+    def that_matter(self) -> Examples:
+        """Without those before which some token certainly falls."""
+        kept = self.standing > 0
+        return Examples(**{name: getattr(self, name)[kept] for name in self.__slots__})
+
 
 @dataclass(slots=True)
 class _Rollout:
@@ -78,8 +83,7 @@ def roll_out(
     eos: frozenset[int],
     batch: int = 32,
 ) -> Examples:
-    """Roll-outs of `horizon` tokens, round by round along every text from a random first place; another seed, other
-    draws."""
+    """Roll-outs of `horizon` tokens, round by round along every text; another seed, other draws."""
     chooser = random.Random(seed)
     parts: list[Examples] = []
     number = 0
@@ -115,10 +119,7 @@ class _Group:
         for cache in self._caches:
             for _ in texts:
                 cache.add_row()
-        self._rows = [
-            _Rollout(text, text.prompt + _first(text, horizon, chooser), SeededDraws(chooser.getrandbits(62)), [])
-            for text in texts
-        ]
+        self._rows = [_Rollout(text, text.prompt, SeededDraws(chooser.getrandbits(62)), []) for text in texts]
         self._warper = Warper([text.sampling for text in texts], target.dtype, target.device)
 
     def windows(self, number: int) -> Iterator[tuple[Examples, int]]:
@@ -201,12 +202,6 @@ class _Group:
             window=torch.arange(number, number + len(active), device=p.device)[kept],
             place=torch.full((int(kept.sum()),), place, device=p.device),
         )
-
-
-def _first(text: Text, horizon: int, chooser: random.Random) -> int:
-    """Where in the continuation to begin: anywhere in the first `horizon` tokens, so that every place has its turn as a
-    round's first; in a shorter text anywhere in it, so that it is not passed over."""
-    return chooser.randrange(max(1, min(horizon, len(text.tokens) - text.prompt)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from specdec.text import TextStream
 _log = logging.getLogger(__name__)
 _PIECE = 512
 """Tokens of one text in one pass."""
-_KEPT = 256 << 20
+_KEPT = 64 << 20
 """Bytes of keys and values up to which their room is kept for the next call: what an operating system has to find anew,
 page by page, takes as long as a dozen steps."""
 
@@ -150,7 +150,7 @@ class SpecDecoder:
     ) -> Row:
         """A row for `batch()`; for callers that let rows join and leave by themselves. draws: by default seeded."""
         ids = self.prompt_ids(prompt)
-        policy, note = self._policy_at(sampling.temperature)
+        policy, note = self.policy_at(sampling.temperature)
         room = self.target.model.context
         if sampling.max_tokens is not None:
             room = min(room, len(ids) + sampling.max_tokens)
@@ -276,7 +276,7 @@ class SpecDecoder:
         loaded.check(self.draft.model.width, self.draft.model.name)
         return loaded
 
-    def _policy_at(self, temperature: float) -> tuple[Policy, str]:
+    def policy_at(self, temperature: float) -> tuple[Policy, str]:
         """The policy of a row, and a note where it is not the one that was chosen."""
         if self.head is None or "head" not in self.policy.needs or self.head.covers(temperature):
             return self.policy, ""

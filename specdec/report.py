@@ -58,7 +58,7 @@ def _draw(panel: Any, outcome: Outcome) -> None:
 
 def _table(outcome: Outcome) -> str:
     limits = outcome.bounds
-    ordered = sorted(outcome.lines, key=lambda line: -(line.speedup or line.whole).median)
+    ordered = sorted(outcome.lines, key=lambda line: -line.whole.median)
     return "\n".join(
         (
             f"### Temperature {outcome.temperature:g}",
@@ -112,9 +112,13 @@ def _row(line: Line) -> str:
         _number(line.pass_tokens, 2),
         _number(line.predicted, 2),
         _number(line.of_oracle, 2),
-        "–" if line.ahead is None or line.system == "specdec++" else _percent(line.ahead),
+        "–" if line.ahead is None or line.system == "specdec++" else _ahead(line, line.ahead),
     )
     return "| " + " | ".join(cells) + " |"
+
+
+def _ahead(line: Line, ahead: Interval) -> str:
+    return _percent(ahead) + ("" if line.speedup else " (whole runs)")
 
 
 def _spread(value: Interval, digits: int) -> str:

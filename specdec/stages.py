@@ -16,7 +16,7 @@ from specdec.paired import Cells, ratio
 from specdec.params import Sampling
 from specdec.policies.base import LIMIT
 from specdec.policies.specdecpp import SpecDecPP
-from specdec.threshold import Window, best_length, derive
+from specdec.threshold import LEVEL, Window, best_length, derive
 from specdec.watched import Watched
 
 BATCHES = (1, 2, 4, 8, 16, 64)
@@ -68,7 +68,7 @@ def _stage(
 ) -> Stage:
     costs = measure(pair, batch=size, temperature=temperatures[-1]).costs
     if size == 1:
-        most, threshold = LIMIT, derive(windows, costs)
+        most, threshold = LIMIT, derive(windows, costs, level=LEVEL)
     else:
         most, threshold = best_length(windows, costs, size)
     stage, plainly = (size, threshold.h, most), (size, threshold.h, 0)

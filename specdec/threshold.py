@@ -25,8 +25,8 @@ Rule = Callable[[Sequence[float], float], int]
 MULTIPLIERS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.4, 1.6, 1.8, 2.0)
 LENGTHS = (1, 2, 3, 4, 6, 8, 12, LIMIT)
 """Bounds on a draft's tokens that `best_length` tries."""
-_LEVEL = 1.005
-"""Rates that differ by less are taken for equal: some hundred roll-outs do not tell them apart."""
+LEVEL = 1.005
+"""Rates that differ by less are as good as equal: some hundred roll-outs do not tell them apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,23 +100,24 @@ def derive(
     multipliers: Sequence[float] = MULTIPLIERS,
     drafted: Rule = drafted_by,
     batch: int = 1,
+    level: float = 1.0,
 ) -> Threshold:
-    """The fixed point of each multiplier, and of the best of them that nearest the formula. `windows` must not be
-    empty. costs: at that batch."""
+    """The fixed point of each multiplier, and the best of them. `windows` must not be empty. costs: at that batch.
+    level: how many times as good the best may be for that nearest the formula to be preferred."""
     found = [_fixed_point(windows, costs, multiplier, drafted, batch) for multiplier in multipliers]
     best = max(threshold.rate for threshold in found)
-    level = [threshold for threshold in found if threshold.rate * _LEVEL >= best]
-    # Of equals the one nearest the formula.
-    return min(level, key=lambda threshold: abs(math.log(threshold.multiplier)))
+    good = [threshold for threshold in found if threshold.rate * level >= best - 1e-9]
+    return min(good, key=lambda threshold: abs(math.log(threshold.multiplier)))
 
 
 def best_length(
     windows: Sequence[Window], costs: Costs, batch: int, lengths: Sequence[int] = LENGTHS
 ) -> tuple[int, Threshold]:
     """The most tokens a draft should have among `batch` rows, and the threshold derived with it."""
-    found = [(most, derive([_cut(window, most) for window in windows], costs, batch=batch)) for most in lengths]
+    cut = {most: [_cut(window, most) for window in windows] for most in lengths}
     # Of equals the longest.
-    return max(found, key=lambda one: (round(one[1].rate, 3), one[0]))
+    best = max(lengths, key=lambda most: (round(derive(cut[most], costs, batch=batch).rate, 3), most))
+    return best, derive(cut[best], costs, batch=batch, level=LEVEL)
 
 
 def _cut(window: Window, most: int) -> Window:

@@ -47,11 +47,13 @@ def train(
     costs: Costs,
     folder: Path,
     progress: Progress | None = None,
+    asking: float = 0.0,
 ) -> Report:
     """Train a head for the pair, write it to `folder` with `report.json`, and return it.
 
     pair: a SpecDecoder with a draft (its policy is used to write the texts faster). costs: measured, for the
-    threshold. A folder that holds a checkpoint of the same settings is gone on with; one of other settings is refused.
+    threshold, with q read of each token. asking: what asking the head about a token adds, in plain steps. A folder
+    that holds a checkpoint of the same settings is gone on with; one of other settings is refused.
     """
     if pair.draft is None or len(prompts) < 2:
         raise SpecDecError("training a head needs a draft model and at least two prompts")
@@ -68,6 +70,7 @@ def train(
     head, quality = calibrate(run.head, dev, settings)
     windows = make_windows(head, dev)
     head = head.with_asked(asked_share(head, dev))
+    costs = replace(costs, draft=costs.draft + head.config.asked * asking)
     threshold = derive(windows, costs)
     head = head.with_threshold(threshold.h, threshold.multiplier)
     report = Report(head, quality, threshold, tuple(run.losses))
@@ -94,7 +97,7 @@ class _Run:
     def one_epoch(self, texts: Sequence[Text], progress: Progress) -> None:
         settings, label = self._settings, f"epoch {self.epoch + 1}/{self._settings.epochs}"
         progress.say(f"{label}: drafting along {len(texts)} texts")
-        examples = _rolled(self._pair, texts, settings, mix=settings.mix, epoch=self.epoch)
+        examples = _rolled(self._pair, texts, settings, mix=settings.mix, epoch=self.epoch).that_matter()
         generator = torch.Generator().manual_seed(_seed(settings, self.epoch))
         shuffled = torch.randperm(len(examples), generator=generator)
         order = [shuffled[at : at + settings.batch] for at in range(0, len(examples), settings.batch)]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
+from time import perf_counter
 from typing import Any
 
 from specdec.decode import Batch
@@ -12,25 +12,30 @@ from specdec.rows import Row
 
 
 class Watched(SpecDecoder):
-    """reading: seconds that the target has spent on prompts so far. The draft reads a prompt when it first proposes,
-    and that is not counted here: it is part of what speculation costs."""
+    """The draft reads a prompt when it first proposes; that is not counted here, for it is part of what speculation
+    costs."""
 
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
-        self.reading = 0.0
+        self._joined = list[float]()
+
+    @property
+    def reading(self) -> float:
+        """Seconds that the target has spent on prompts so far."""
+        return sum(self._joined)
 
     def batch(self) -> Batch:
-        return _Noting(self)
+        return _Noting(self, self._joined)
 
 
 class _Noting(Batch):
-    """A batch that tells its decoder how long it took rows to join."""
+    """A batch that notes in `joined` how many seconds it took rows to join. (Not its decoder's, which keeps it.)"""
 
-    def __init__(self, decoder: Watched) -> None:
-        super().__init__(decoder.target.model, decoder.draft.model if decoder.draft else None, decoder.predictor)
-        self._decoder = decoder
+    def __init__(self, like: SpecDecoder, joined: list[float]) -> None:
+        super().__init__(like.target.model, like.draft.model if like.draft else None, like.predictor)
+        self._joined = joined
 
     def add(self, rows: Sequence[Row]) -> None:
-        start = time.perf_counter()
+        start = perf_counter()
         super().add(rows)
-        self._decoder.reading += time.perf_counter() - start
+        self._joined.append(perf_counter() - start)

@@ -9,15 +9,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from specdec.bench import Plan, bench
+from specdec.bench import Plan, _paid, bench
 from specdec.bounds import bounds, oracle
+from specdec.costs import Measured
 from specdec.dataset import Text
 from specdec.decoder import Generation, SpecDecoder
 from specdec.head import AcceptanceHead, HeadConfig
-from specdec.models import Loaded
+from specdec.models import LanguageModel, Loaded, feed
 from specdec.params import Sampling
 from specdec.report import as_json, markdown, pareto
 from specdec.threshold import Costs
+from specdec.watched import Watched
 from tests.specdec.tiny import TableModel
 
 PROMPTS = [[1, 2], [3], [4, 5, 6]]
@@ -109,3 +111,47 @@ def test_benching_leaves_the_global_generator_alone() -> None:
     state = torch.random.get_rng_state()
     bench(model, PROMPTS, PLAN)
     assert torch.equal(state, torch.random.get_rng_state())
+
+
+class Bursty(TableModel):
+    """Agrees with the table of the same seed after an even token, and after an odd one is often wrong."""
+
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        exact = super().logits(hidden)
+        odd = hidden[:, :1].abs() * 1e3 % 2 > 1
+        return torch.where(odd, -exact, exact)
+
+
+def test_the_rejection_rate_is_that_along_the_targets_own_text() -> None:
+    models = [Loaded(kind(1, vocab=8, context=256), None, None, frozenset()) for kind in (TableModel, Bursty)]
+    model = SpecDecoder(models[0], models[1], "fixed:2")
+    prompts = [[i % 8, i // 8] for i in range(40)]
+    results = SpecDecoder(model.target).generate(prompts, Sampling(max_tokens=100, temperature=0))
+    texts = [Text((*p, *r.tokens), len(p), Sampling(temperature=0)) for p, r in zip(prompts, results, strict=True)]
+    wrong = total = 0
+    for text in texts:
+        lines = [_best(loaded.model, text)[text.prompt - 1 : -1] for loaded in models]
+        wrong += int((lines[0] != lines[1]).sum())
+        total += len(lines[0])
+    assert 0.2 < wrong / total < 0.8
+    # Counted exactly, but for the last places of a text, to which no whole roll-out belongs.
+    assert bounds(model, texts, Costs(0.1)).rejection == pytest.approx(wrong / total, abs=0.03)
+
+
+def _best(model: LanguageModel, text: Text) -> torch.Tensor:
+    cache = model.new_cache()
+    return model.logits(feed(model, cache, [cache.add_row()], [list(text.tokens)])).argmax(-1)
+
+
+def test_a_system_pays_for_what_it_reads() -> None:
+    model = pair()
+    assert model.head is not None
+    # Beyond its temperatures the head is not asked: `logistic` reads q alone.
+    narrow = AcceptanceHead(HeadConfig(4, 1, threshold=0.5, high=0.5)).eval()
+    kinds = Measured(1e-3, Costs(0.3), Costs(0.2), Costs(0.1), 0.0)
+    given: dict[str, AcceptanceHead | None] = {"fixed:2": None, "heuristic": None, "svip": None, "specdec++": narrow}
+    for name, head in given.items():
+        system = Watched(model.target, model.draft, name, head=head)
+        cold, hot = (_paid(system, kinds, heat) for heat in (0.0, 1.0))
+        expected = {"fixed:2": (0.1, 0.1), "heuristic": (0.1, 0.1), "svip": (0.2, 0.2), "specdec++": (0.3, 0.2)}[name]
+        assert (cold.draft, hot.draft) == expected

@@ -49,3 +49,23 @@ def test_calibration_of_separable_labels_stays_finite() -> None:
     assert scale > 0
     assert math.isfinite(scale)
     assert math.isfinite(shift)
+
+
+WEIGHTS = torch.tensor([2.0, 1.0, 0.0, 3.0])
+CHANCES, LABELS = torch.tensor([0.9, 0.6, 0.2, 0.3]), torch.tensor([1.0, 0.0, 1.0, 0.0])
+REPEATED = [0, 0, 1, 3, 3, 3]
+"""The same examples as often as they weigh."""
+
+
+def test_an_example_of_weight_n_counts_as_n_examples() -> None:
+    chances, labels = CHANCES[REPEATED], LABELS[REPEATED]
+    assert auroc(CHANCES, LABELS, WEIGHTS) == pytest.approx(auroc(chances, labels))
+    assert expected_calibration_error(CHANCES, LABELS, WEIGHTS) == pytest.approx(
+        expected_calibration_error(chances, labels)
+    )
+    logits = torch.logit(CHANCES)
+    assert weighted_loss(logits, LABELS, 6.0, WEIGHTS).item() == pytest.approx(
+        weighted_loss(logits[REPEATED], labels, 6.0).item()
+    )
+    mixed = torch.tensor([1.0, 0.0, 1.0, 1.0])
+    assert fit_calibration(logits, mixed, WEIGHTS) == pytest.approx(fit_calibration(logits[REPEATED], mixed[REPEATED]))

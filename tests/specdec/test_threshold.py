@@ -75,3 +75,14 @@ def test_among_many_rows_drafts_are_bounded_that_would_hold_up_the_others() -> N
     many, threshold = best_length(windows, costs, 64)
     assert many < alone
     assert threshold.rate >= derive(windows, costs, batch=64).rate
+
+
+def test_the_formula_is_preferred_to_what_is_better_by_less_than_can_be_told() -> None:
+    # Two kinds of roll-outs, the second a little worse than predicted: another multiplier than 1 is 2 % better.
+    windows = [Window((0.95,) * 3 + (0.7,) * 9, (0.95,) * 3 + (0.68,) * 9), Window((0.8,) * 12, (0.77,) * 12)]
+    costs = Costs(0.1, 0.05)
+    best, formula = derive(windows, costs), derive(windows, costs, multipliers=(1.0,))
+    assert best.multiplier != 1.0
+    assert 1.0 < best.rate / formula.rate < 1.05
+    assert derive(windows, costs, level=1.05) == formula
+    assert derive(windows, costs, level=1.0) == best

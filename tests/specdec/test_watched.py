@@ -23,7 +23,7 @@ def test_it_writes_what_any_decoder_does() -> None:
 
 def test_every_joining_is_counted_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = count()
-    monkeypatch.setattr(module.time, "perf_counter", lambda: float(next(ticks)))
+    monkeypatch.setattr(module, "perf_counter", lambda: float(next(ticks)))
     models = pair()
     watched = Watched(models.target, models.draft, "fixed:3", batch=2)
     assert watched.reading == 0.0
