@@ -62,6 +62,19 @@ def test_nothing_is_drafted_where_a_trial_gains_too_little(tried: dict[int, floa
     assert [policy((1, 4)).limit(batch) for batch in (1, 4)] == [24, 0]
 
 
+def test_a_trial_that_was_disturbed_is_made_once_more(tried: dict[int, float], monkeypatch: pytest.MonkeyPatch) -> None:
+    found, seen = module.both_ways, list[int]()
+
+    def disturbed(pair: SpecDecoder, stage: Stage, *rest: Any, repeats: int, **settings: Any) -> tuple[Cells, Cells]:
+        seen.append(repeats)
+        tried[4] = 0.9 if len(seen) == 1 else 1.3
+        return found(pair, stage, *rest, repeats=repeats, **settings)
+
+    monkeypatch.setattr(module, "both_ways", disturbed)
+    assert policy((4,)).limit(4) == 24
+    assert seen[1] == 2 * seen[0]
+
+
 def test_both_ways_write_every_text_and_take_turns() -> None:
     samplings = [Sampling(max_tokens=5, seed=i) for i in range(3)]
     arms = both_ways(pair(), (2, 0.5, 4), PROMPTS, samplings, repeats=2, block=2)
