@@ -83,7 +83,7 @@ def _tuned(
 ) -> None:
     """What the head is to do for each number of rows, tried on this machine and written beside its weights."""
     from specdec.calibrate import load_windows
-    from specdec.head import save_head
+    from specdec.head_files import save_head
     from specdec.stages import BATCHES, stages
 
     assert pair.head is not None

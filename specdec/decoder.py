@@ -12,7 +12,9 @@ import torch
 
 from specdec.decode import Batch
 from specdec.errors import SpecDecError
-from specdec.head import AcceptanceHead, HeadPredictor, load_head
+from specdec.head import AcceptanceHead
+from specdec.head_files import load_head
+from specdec.head_predictor import HeadPredictor
 from specdec.models import Loaded, check_pair, feed, load
 from specdec.params import Sampling
 from specdec.policies import Policy, make

@@ -12,7 +12,7 @@ from specdec.policies.base import Need, Signal
 
 
 class Predictor(Protocol):
-    """The acceptance head as the loop sees it (`specdec.head.HeadPredictor`)."""
+    """The acceptance head as the loop sees it (`specdec.head_predictor.HeadPredictor`)."""
 
     @property
     def needs(self) -> frozenset[Need]:

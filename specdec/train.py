@@ -20,7 +20,8 @@ from specdec.claim import claim
 from specdec.dataset import Examples, Text, roll_out
 from specdec.decoder import SpecDecoder
 from specdec.errors import SpecDecError
-from specdec.head import AcceptanceHead, HeadConfig, save_head
+from specdec.head import AcceptanceHead, HeadConfig
+from specdec.head_files import save_head
 from specdec.metrics import weighted_loss
 from specdec.policies.base import LIMIT
 from specdec.progress import Progress

@@ -102,7 +102,8 @@ def speculative(plain: PlainDecoding, found: Acceleration, ends: frozenset[int])
 
     from specdec.errors import SpecDecError
     from specdec.folder import read_model
-    from specdec.head import HeadPredictor, load_head
+    from specdec.head_files import load_head
+    from specdec.head_predictor import HeadPredictor
     from specdec.pace import Pace
     from specdec.propose import Proposer
 

@@ -23,7 +23,8 @@ from archon.clients.local_speculation import SpeculativeDecoding
 from archon.errors import ConfigError, RequestError
 from archon.models import ModelSpec
 from archon.types import Completion, Request, Sampling, Usage, user
-from specdec.head import AcceptanceHead, HeadConfig, save_head
+from specdec.head import AcceptanceHead, HeadConfig
+from specdec.head_files import save_head
 from specdec.pace import Pace
 from tests.clients.local_models import llama, make_folder
 

@@ -15,7 +15,8 @@ from specdec import Sampling, SpecDecoder
 from specdec.__main__ import main
 from specdec.assisted import Assisted
 from specdec.calibrate import save_windows
-from specdec.head import AcceptanceHead, HeadConfig, save_head
+from specdec.head import AcceptanceHead, HeadConfig
+from specdec.head_files import save_head
 from specdec.threshold import Window
 
 

@@ -11,16 +11,9 @@ import torch
 from torch import Tensor
 
 from specdec.errors import SpecDecError
-from specdec.head import (
-    AcceptanceHead,
-    HeadConfig,
-    HeadPredictor,
-    ResidualBlock,
-    features,
-    load_authors,
-    load_head,
-    save_head,
-)
+from specdec.head import AcceptanceHead, HeadConfig, ResidualBlock, features
+from specdec.head_files import load_authors, load_head, save_head
+from specdec.head_predictor import HeadPredictor
 from specdec.policies import Signal
 
 

@@ -16,7 +16,8 @@ from specdec.calibrate import asked_share, load_windows
 from specdec.dataset import Examples, Text
 from specdec.decoder import SpecDecoder
 from specdec.errors import SpecDecError
-from specdec.head import AcceptanceHead, HeadConfig, load_head
+from specdec.head import AcceptanceHead, HeadConfig
+from specdec.head_files import load_head
 from specdec.models import Loaded
 from specdec.params import Sampling
 from specdec.settings import Training
