@@ -91,7 +91,6 @@ class _Tally:
     """What one system did: its times, and the counts of all repetitions."""
 
     cells: Cells = field(default_factory=Cells)
-    tokens: int = 0
     passes: int = 0
     drafted: int = 0
     accepted: int = 0
@@ -159,7 +158,6 @@ def _timed(
     system: System, ids: Sequence[list[int]], samplings: Sequence[Sampling], tally: _Tally, repetition: int
 ) -> None:
     results = tally.cells.time(repetition, system, ids, samplings)
-    tally.tokens += sum(len(result.tokens) for result in results)
     tally.passes += sum(result.passes for result in results)
     tally.drafted += sum(result.drafted for result in results)
     tally.accepted += sum(result.accepted for result in results)
@@ -170,7 +168,7 @@ def _line(
     name: str, temperature: float, tallies: Mapping[str, _Tally], costs: Costs, limits: Bounds, foreign: bool
 ) -> Line:
     tally, best, plain = tallies[name], tallies.get(LEARNT), tallies[PLAIN]
-    tokens, passes = tally.tokens, tally.passes
+    tokens, passes = sum(map(sum, tally.cells.tokens)), tally.passes
     speedup = ratio(tally.cells, plain.cells, decoding=True) if tally.cells.told else None
     return Line(
         system=name,

@@ -95,13 +95,14 @@ def make_windows(head: AcceptanceHead, examples: Examples) -> list[Window]:
     ]
 
 
-def asked_share(head: AcceptanceHead, examples: Examples, least: float = 0.5) -> float:
+def asked_share(head: AcceptanceHead, examples: Examples, windows: Sequence[Window], least: float = 0.5) -> float:
     """The share of drafted tokens that the head's blocks are asked about, in roll-outs that end where a rule would end
-    them, at a predicted survival below `least`. Past that the draft is ever less sure."""
+    them, at a predicted survival below `least`. Past that the draft is ever less sure. windows: `make_windows` of the
+    examples."""
     with torch.inference_mode():
         spared = head.surely(inputs(head.config, examples)).tolist()
     drafted = asked = 0
-    for members, window in zip(_roll_outs(examples), make_windows(head, examples), strict=True):
+    for members, window in zip(_roll_outs(examples), windows, strict=True):
         count = drafted_by(window.predicted, least)
         drafted += count
         asked += sum(not spared[i] for i in members[:count])

@@ -70,7 +70,7 @@ def train(
     dev = _rolled(pair, dev_texts, replace(settings, horizon=LIMIT), mix=0.0, epoch=settings.epochs)
     head, quality = calibrate(run.head, dev, settings)
     windows = make_windows(head, dev)
-    head = head.with_asked(asked_share(head, dev))
+    head = head.with_asked(asked_share(head, dev, windows))
     costs = replace(costs, draft=costs.draft + head.config.asked * asking)
     threshold = derive(windows, costs)
     head = head.with_threshold(threshold.h, threshold.multiplier)

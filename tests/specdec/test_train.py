@@ -127,12 +127,9 @@ def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:
         train(other, PROMPTS, SETTINGS, COSTS, tmp_path)
 
 
-def test_what_a_head_is_asked_about_is_counted_up_to_where_drafting_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_head_is_asked_about_is_counted_up_to_where_drafting_ends() -> None:
     # Of the first roll-out three tokens are drafted (.9·.9·.5 < .5), of the second two; it is asked about two of five.
-    from specdec import calibrate as module
-
     windows = [Window((0.9, 0.9, 0.5, 0.1), (1.0,) * 4), Window((0.9, 0.4, 0.3), (1.0,) * 3)]
-    monkeypatch.setattr(module, "make_windows", lambda head, examples: windows)
     q = torch.tensor([0.95, 0.97, 0.5, 0.1, 0.96, 0.4, 0.3])
     some = Examples(
         hidden=torch.zeros(7, 4),
@@ -140,7 +137,7 @@ def test_what_a_head_is_asked_about_is_counted_up_to_where_drafting_ends(monkeyp
         token=q, overlap=q, standing=torch.ones(7),
         window=torch.tensor([0, 0, 0, 0, 1, 1, 1]), place=torch.tensor([1, 2, 3, 4, 1, 2, 3]),
     )  # fmt: skip
-    assert asked_share(AcceptanceHead(HeadConfig(4, 1)).with_sure(0.9), some) == pytest.approx(2 / 5)
+    assert asked_share(AcceptanceHead(HeadConfig(4, 1)).with_sure(0.9), some, windows) == pytest.approx(2 / 5)
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
