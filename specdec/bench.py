@@ -18,7 +18,7 @@ from specdec.costs import Measured, measure
 from specdec.dataset import Text
 from specdec.decoder import Generation, SpecDecoder
 from specdec.errors import SpecDecError
-from specdec.paired import Cells, Interval, System, ratio, speed
+from specdec.paired import Cells, Interval, System, counted, counted_ratio, ratio, speed
 from specdec.params import Sampling
 from specdec.policies.base import LIMIT
 from specdec.prompts import Prompt
@@ -57,7 +57,8 @@ class Line:
     speed: tokens a second of whole runs, prompts read and all. whole: the same over plain decoding's. speedup: of
     decoding alone, over plain decoding. V: target passes per token. D: discarded tokens per token. predicted: the cost
     model's speed-up. of_oracle: speedup / the oracle's. ahead: how much faster `specdec++` decodes (where a system does
-    not tell, whole runs are compared); None without a head. note: what was done otherwise than its name says.
+    not tell, whole runs are compared), counted_ahead: the same by the cost model; None without a head. note: what was
+    done otherwise than its name says.
     """
 
     system: str
@@ -69,9 +70,10 @@ class Line:
     V: float | None
     D: float | None
     pass_tokens: float | None
-    predicted: float | None
+    predicted: Interval | None
     of_oracle: float | None
     ahead: Interval | None
+    counted_ahead: Interval | None
     note: str
 
 
@@ -88,11 +90,10 @@ class Outcome:
 
 @dataclass(slots=True)
 class _Tally:
-    """What one system did: its times, and the counts of all repetitions."""
+    """What one system did: its times and counts, and what it pays for a step."""
 
+    costs: Costs
     cells: Cells = field(default_factory=Cells)
-    passes: int = 0
-    drafted: int = 0
     accepted: int = 0
     note: str = ""
 
@@ -126,7 +127,7 @@ def _at(
     systems = {**_systems(pair, plan), **foreign}
     measured = measure(pair, batch=plan.batch, temperature=temperature)
     texts = _texts(systems[PLAIN].generate(ids, samplings), ids, samplings)
-    tallies = {name: _Tally() for name in systems}
+    tallies = {name: _Tally(_paid(system, measured, temperature)) for name, system in systems.items()}
     order, shuffler = list(systems), random.Random(plan.seed)
     size = max(_BLOCK, plan.batch)
     for turn in range(plan.repeats):
@@ -137,10 +138,7 @@ def _at(
                 _timed(systems[name], ids[at : at + size], samplings[at : at + size], tallies[name], turn)
         say(f"temperature {temperature:g}: repetition {turn + 1}/{plan.repeats}")
     limits = bounds(pair, texts, measured.rule, plan.seed)
-    lines = [
-        _line(name, temperature, tallies, _paid(system, measured, temperature), limits, name in foreign)
-        for name, system in systems.items()
-    ]
+    lines = [_line(name, temperature, tallies, limits, name in foreign) for name in systems]
     return Outcome(temperature, measured, limits, tuple(lines))
 
 
@@ -158,17 +156,15 @@ def _timed(
     system: System, ids: Sequence[list[int]], samplings: Sequence[Sampling], tally: _Tally, repetition: int
 ) -> None:
     results = tally.cells.time(repetition, system, ids, samplings)
-    tally.passes += sum(result.passes for result in results)
-    tally.drafted += sum(result.drafted for result in results)
     tally.accepted += sum(result.accepted for result in results)
     tally.note = tally.note or next((result.note for result in results), "")
 
 
-def _line(
-    name: str, temperature: float, tallies: Mapping[str, _Tally], costs: Costs, limits: Bounds, foreign: bool
-) -> Line:
+def _line(name: str, temperature: float, tallies: Mapping[str, _Tally], limits: Bounds, foreign: bool) -> Line:
     tally, best, plain = tallies[name], tallies.get(LEARNT), tallies[PLAIN]
-    tokens, passes = sum(map(sum, tally.cells.tokens)), tally.passes
+    tokens, passes, drafted = (
+        sum(map(sum, lines)) for lines in (tally.cells.tokens, tally.cells.passes, tally.cells.drafted)
+    )
     speedup = ratio(tally.cells, plain.cells, decoding=True) if tally.cells.told else None
     return Line(
         system=name,
@@ -178,11 +174,14 @@ def _line(
         whole=ratio(tally.cells, plain.cells),
         speedup=speedup,
         V=None if foreign else passes / tokens,
-        D=None if foreign else (tally.drafted - tally.accepted) / tokens,
+        D=None if foreign else (drafted - tally.accepted) / tokens,
         pass_tokens=None if foreign else tokens / passes,
-        predicted=None if foreign else tokens / _spent(tally, costs),
+        predicted=None if foreign else counted(tally.cells, tally.costs),
         of_oracle=speedup.median / limits.oracle if speedup else None,
         ahead=ratio(best.cells, tally.cells, decoding=tally.cells.told) if best else None,
+        counted_ahead=(
+            counted_ratio(best.cells, best.costs, tally.cells, tally.costs) if best and not foreign else None
+        ),
         note=tally.note,
     )
 
@@ -190,13 +189,9 @@ def _line(
 def _paid(system: System, measured: Measured, temperature: float) -> Costs:
     """What a system pays for, by what it reads of each token."""
     needs = system.policy_at(temperature)[0].needs if isinstance(system, Watched) else frozenset[str]()
-    return measured.costs if "head" in needs else measured.rule if needs else measured.fixed
-
-
-def _spent(tally: _Tally, costs: Costs) -> float:
-    """Plain steps."""
-    drafting = costs.overhead * tally.passes + tally.drafted * (costs.draft + costs.verify)
-    return tally.passes + (drafting if tally.drafted else 0.0)
+    if "head" in needs:
+        return measured.costs
+    return measured.entropies if "entropy" in needs else measured.rule if needs else measured.fixed
 
 
 def _texts(results: Sequence[Generation], ids: Sequence[list[int]], samplings: Sequence[Sampling]) -> list[Text]:

@@ -3,7 +3,8 @@
 A row's slots past its length may hold leftovers of rejected tokens or of padding; no query ever sees them (the mask
 stops at the query's own position) and the next tokens overwrite them. So a rejection costs no copy and no
 recomputation. What a pass needs of every layer (where to write, what to read) is made for all layers at once: for a
-small model, the number of operations is the time.
+small model, the number of operations is the time. On a CPU room is taken long before it is used and touched only when
+it is: memory that an operating system has to find, page by page, can cost more than the passes that use it.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ _ALONE = 160
 against 60 ns a key)."""
 
 _GRAIN = 64
-"""Slots are made by so many at a time."""
+"""Slots are made, and cleared, by so many at a time."""
 _KEPT_SLOTS = 512
-"""Slots of a row that are kept however few are in use."""
+"""Slots of a row that are kept, and on a CPU made at once, however few are in use."""
 
 
 class Alone(NamedTuple):
@@ -99,6 +100,8 @@ class KVCache:
         self.lengths: list[int] = []
         self._apart = apart
         self._store = torch.empty(layers, 2, 0, kv_heads, 0, head_dim, dtype=dtype, device=device)
+        # How many of each row's slots hold numbers for certain, used or not.
+        self._clean = list[int]()
         self._line = torch.arange(0, device=device)
         self._corner = self._store.new_empty(0)
         self._places: dict[int, tuple[Tensor, Tensor]] = {}
@@ -106,12 +109,14 @@ class KVCache:
 
     @property
     def nbytes(self) -> int:
-        """Of the whole store."""
+        """Of the whole store, touched or not."""
         return self._store.nbytes
 
     def add_row(self) -> int:
         """A new, empty row after the others; its index."""
         self.lengths.append(0)
+        if len(self._clean) < len(self.lengths):
+            self._clean.append(0)
         return len(self.lengths) - 1
 
     def drop_row(self, row: int) -> None:
@@ -130,6 +135,7 @@ class KVCache:
         self._reserve(len(self.lengths), length)
         self._store[:, :, to, :, :length] = self._store[:, :, source, :, :length]
         self.lengths[to] = length
+        self._clean[to] = max(self._clean[to], length)
 
     def roll_back(self, row: int, length: int) -> None:
         """Keep the row's first `length` tokens (a row that is shorter stays as it is)."""
@@ -138,6 +144,9 @@ class KVCache:
     def open(self, rows: Sequence[int], counts: Sequence[int]) -> Span:
         """Make room for counts[i] ≥ 1 more tokens of rows[i] (rising, distinct) and count them as present."""
         width, starts = max(counts), [self.lengths[row] for row in rows]
+        for row, start in zip(rows, starts, strict=True):
+            # Of a pass that has ended, and only then, all that it wrote is known to be numbers.
+            self._clean[row] = max(self._clean[row], start)
         keys = max(starts) + width
         self._reserve(len(self.lengths), keys)
         span = self._one(rows[0], starts[0], width) if len(rows) == 1 else self._some(rows, starts, width, keys)
@@ -171,11 +180,22 @@ class KVCache:
                 for line, (row, start) in enumerate(zip(rows, starts, strict=True))
                 if start + width > shared
             ]
+        self._clear(rows, shared)
         read = self._known(slice(first, first + count) if close else slice(None))
         return Span(
             count, width, flat, keys, self._masks(slots, starts, shared), into, _by_layer(read, keys), self._scratch,
             shared, at, None if close else of, alone,
         )  # fmt: skip
+
+    def _clear(self, rows: Sequence[int], slots: int) -> None:
+        """Zeros where the rows would else read, beyond what was written, whatever the memory held before: a NaN there
+        times an attention weight of 0 would still be NaN."""
+        for row in rows:
+            clean = self._clean[row]
+            if clean < slots:
+                end = -(-slots // _GRAIN) * _GRAIN
+                self._store[:, :, row, :, clean:end] = 0.0
+                self._clean[row] = end
 
     def _masks(self, slots: Tensor, starts: list[int], keys: int) -> Tensor | None:
         """The mask of rows that attend together. slots: int64 [n, width]."""
@@ -210,9 +230,11 @@ class KVCache:
         _, _, have_rows, _, have_slots, _ = self._store.shape
         if rows <= have_rows and slots <= have_slots:
             return
-        # Growing by a share keeps its total cost linear in what is stored; short rows are soon done growing.
+        # Growing by a share keeps its total cost linear in what is stored.
         rows = have_rows if rows <= have_rows else max(rows, 2 * have_rows)
         share = 2 * have_slots if have_slots < _KEPT_SLOTS else have_slots * 5 // 4
+        if self._store.device.type == "cpu":
+            share = max(share, _KEPT_SLOTS)
         self._resize(rows, have_slots if slots <= have_slots else max(slots, share))
 
     def _release(self) -> None:
@@ -222,13 +244,13 @@ class KVCache:
             self._resize(self._store.shape[2], max(most, _KEPT_SLOTS))
 
     def _resize(self, rows: int, slots: int) -> None:
-        layers, two, have_rows, heads, have_slots, dim = self._store.shape
+        layers, two, _, heads, _, dim = self._store.shape
         slots = -(-slots // _GRAIN) * _GRAIN
-        kept = min(slots, have_slots)
-        # Zeros, not empty: a leftover NaN times an attention weight of 0 would still be NaN.
-        made = self._store.new_zeros(layers, two, rows, heads, slots, dim)
-        made[:, :, :have_rows, :, :kept] = self._store[..., :kept, :]
+        made = self._store.new_empty(layers, two, rows, heads, slots, dim)
+        for row, length in enumerate(self.lengths[: self._store.shape[2]]):
+            made[:, :, row, :, :length] = self._store[:, :, row, :, :length]
         self._store, self._line = made, torch.arange(slots, device=made.device)
+        self._clean = [*self.lengths, *[0] * (rows - len(self.lengths))]
         self._corner = made.new_empty(0)
         self._places.clear()
 

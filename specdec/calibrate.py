@@ -75,7 +75,7 @@ def calibrate(head: AcceptanceHead, dev: Examples, settings: Training) -> tuple[
 
 
 def _spared(head: AcceptanceHead, x: Tensor, labels: Tensor, weights: Tensor) -> AcceptanceHead:
-    """The head with what stood of the tokens that its blocks are not asked about, as a function of their logit q."""
+    """The head with what stood of the tokens that it is not asked about, as a function of their logit q."""
     spared = head.surely(x)
     if float(weights[spared].sum()) < _FEWEST:
         return head.with_sure(2.0)
@@ -96,7 +96,7 @@ def make_windows(head: AcceptanceHead, examples: Examples) -> list[Window]:
 
 
 def asked_share(head: AcceptanceHead, examples: Examples, windows: Sequence[Window], least: float = 0.5) -> float:
-    """The share of drafted tokens that the head's blocks are asked about, in roll-outs that end where a rule would end
+    """The share of drafted tokens that the head is asked about, in roll-outs that end where a rule would end
     them, at a predicted survival below `least`. Past that the draft is ever less sure. windows: `make_windows` of the
     examples."""
     with torch.inference_mode():

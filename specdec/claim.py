@@ -12,6 +12,7 @@ import torch
 
 from specdec.decoder import SpecDecoder
 from specdec.errors import SpecDecError
+from specdec.head import FEATURES, SCALES
 from specdec.models import LanguageModel, feed
 from specdec.prompts import Prompt
 from specdec.settings import Training
@@ -28,6 +29,7 @@ def claim(folder: Path, pair: SpecDecoder, prompts: Sequence[Prompt], settings: 
     mine = {
         "settings": {**asdict(settings), "temperatures": list(settings.temperatures)},
         "prompts": hashlib.sha256(json.dumps(ids).encode()).hexdigest(),
+        "features": [list(FEATURES), list(SCALES)],
         "models": [_likeness(model.model) for model in (pair.target, pair.draft) if model],
     }
     file = folder / _FILE

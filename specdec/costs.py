@@ -3,6 +3,7 @@ left out but the second token a draft reads after a round that stood as a whole.
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections import defaultdict
@@ -19,11 +20,14 @@ from specdec.policies import Policy
 from specdec.policies.fixed import Fixed
 from specdec.policies.product import Product
 from specdec.policies.specdecpp import SpecDecPP
+from specdec.policies.svip import Svip
 from specdec.rows import Row
 from specdec.sampling import SeededDraws
 from specdec.threshold import Costs
 
 LENGTHS = (1, 2, 4, 8)
+_FEWEST = 8
+"""Repeats that are made however long they take."""
 _RAGGED = 5
 """Rows' lengths differ by less than this."""
 
@@ -34,23 +38,31 @@ Timed = tuple[str, int, Callable[[], float]]
 @dataclass(frozen=True, slots=True)
 class Measured:
     """plain: seconds of one plain step of the whole batch; all else in its units. rule: costs with q(x) read of each
-    token, as simple rules do (entropies cost a little more). fixed: with nothing read. costs: as the pair drafts, its
-    head evaluated for the share of tokens that it is asked about; `rule` without one. reading: of one token of a prompt
-    by the draft."""
+    token, as simple rules do. entropies: with the entropy of q read. fixed: with nothing read. costs: as the pair
+    drafts, its head evaluated for the share of tokens that it is asked about; `rule` without one. reading: of one token
+    of a prompt by the draft."""
 
     plain: float
     costs: Costs
     rule: Costs
+    entropies: Costs
     fixed: Costs
     reading: float
 
 
 def measure(
-    pair: SpecDecoder, *, batch: int = 1, temperature: float = 0.0, prompt: int = 64, repeats: int = 20
+    pair: SpecDecoder,
+    *,
+    batch: int = 1,
+    temperature: float = 0.0,
+    prompt: int = 64,
+    repeats: int = 100,
+    seconds: float = 10.0,
 ) -> Measured:
     """Time plain steps, speculative rounds of several lengths and target passes of several widths, interleaved.
 
-    Of the repeats the fastest counts: what else runs on the machine only ever adds time.
+    Of the repeats the lower quartile counts: what else runs on the machine adds time, and the fastest is luck. After
+    so many seconds no more than a few repeats are made.
     The slope of the round's time over its length is c + c_v, that of the target's pass over its width c_v, and the
     rest of the round's time at length 0 the overhead. What is read of each token is told by the longest rounds.
     """
@@ -58,36 +70,41 @@ def measure(
     prompt = min(prompt, context - LENGTHS[-1] - 2)
     if prompt < _RAGGED:
         raise SpecDecError(f"a context of {context} tokens is too short to measure what drafting costs")
-    best: dict[tuple[str, int], float] = defaultdict(lambda: float("inf"))
-    timed = list(_steps(pair, batch, temperature, prompt))
+    times: dict[tuple[str, int], list[float]] = defaultdict(list)
+    timed, start = list(_steps(pair, batch, temperature, prompt)), time.monotonic()
     for turn in range(repeats + 1):
+        if turn > _FEWEST and time.monotonic() - start > seconds:
+            break
         for kind, length, step in timed:
-            seconds = step()
+            took = step()
             # The first turn reads the prompt into the draft and warms the caches.
             if turn:
-                best[kind, length] = min(best[kind, length], seconds)
-    return _costs(best, pair, batch, prompt)
+                times[kind, length].append(took)
+    typical = {kind: sorted(found)[len(found) // 4] for kind, found in times.items()}
+    return _costs(typical, pair, batch, prompt)
 
 
-def _costs(best: dict[tuple[str, int], float], pair: SpecDecoder, size: int, prompt: int) -> Measured:
-    plain, longest = best["plain", 0], LENGTHS[-1]
-    per_token, start = _line([(k, best["rule", k] / plain) for k in LENGTHS])
-    verify, _ = _line([(k, best["pass", k] / plain) for k in LENGTHS])
+def _costs(typical: dict[tuple[str, int], float], pair: SpecDecoder, size: int, prompt: int) -> Measured:
+    plain, longest = typical["plain", 0], LENGTHS[-1]
+    per_token, start = _line([(k, typical["rule", k] / plain) for k in LENGTHS])
+    verify, _ = _line([(k, typical["pass", k] / plain) for k in LENGTHS])
     # On a busy machine a fitted line can slope or start too low; a cost below 0 would make drafting free.
     per_token = max(per_token, 1e-3)
     verify = min(max(0.0, verify), per_token)
     rule = Costs(draft=per_token - verify, verify=verify, overhead=max(0.0, start - 1.0))
 
     def beside(kind: str) -> float:
-        return (best[kind, longest] - best["rule", longest]) / (longest * plain)
+        return (typical[kind, longest] - typical["rule", longest]) / (longest * plain)
 
     costs = rule
     if pair.head:
         # Of several rows all are asked about where one is.
         asked = 1.0 - (1.0 - pair.head.config.asked) ** size
         costs = replace(rule, draft=rule.draft + asked * max(0.0, beside("head")))
+    # No reading is free, whatever the clock says.
+    entropies = replace(rule, draft=rule.draft + max(0.0, beside("entropies")))
     fixed = replace(rule, draft=max(0.0, rule.draft + min(0.0, beside("fixed"))))
-    return Measured(plain, costs, rule, fixed, best["reading", prompt] / (prompt * plain))
+    return Measured(plain, costs, rule, entropies, fixed, typical["reading", prompt] / (prompt * plain))
 
 
 def _steps(pair: SpecDecoder, size: int, temperature: float, prompt: int) -> Iterator[Timed]:
@@ -98,8 +115,9 @@ def _steps(pair: SpecDecoder, size: int, temperature: float, prompt: int) -> Ite
 
     longest = LENGTHS[-1]
     yield "plain", 0, run(Fixed(0))
-    # A bound of 0 on the product never stops a draft: the signals are read, and the length is still k.
+    # Bounds that never stop a draft: the signals are read, and the length is still k.
     yield from (("rule", k, run(Product(0.0, k))) for k in LENGTHS)
+    yield "entropies", longest, run(Svip(math.inf, maximum=longest))
     yield "fixed", longest, run(Fixed(longest))
     if pair.head:
         asked = SpecDecoder(pair.target, pair.draft, head=pair.head.with_sure(2.0))

@@ -189,7 +189,7 @@ class _Group:
     def _examples(
         self, step: _Step, p: Tensor, chances: Tensor, standing: Tensor, active: list[int], place: int, number: int
     ) -> Examples:
-        signals = read_signals(frozenset({"probs", "entropy"}), step.shown, step.drawn)
+        signals = read_signals(frozenset({"probs"}), step.shown, step.drawn)
         temperatures = [self._rows[index].text.sampling.temperature for index in active]
         lines = [features(signal, place, heat) for signal, heat in zip(signals, temperatures, strict=True)]
         kept = torch.tensor([own and alive for own, alive in zip(step.own, step.alive, strict=True)], device=p.device)

@@ -14,7 +14,7 @@ from specdec.decode import Batch
 from specdec.errors import SpecDecError
 from specdec.head import AcceptanceHead
 from specdec.head_files import load_head
-from specdec.head_predictor import HeadPredictor
+from specdec.head_predictor import predictor_of
 from specdec.models import Loaded, check_pair, feed, load
 from specdec.params import Sampling
 from specdec.policies import Policy, make
@@ -28,7 +28,7 @@ from specdec.text import TextStream
 _log = logging.getLogger(__name__)
 _PIECE = 512
 """Tokens of one text in one pass."""
-_KEPT = 64 << 20
+_KEPT = 256 << 20
 """Bytes of keys and values up to which their room is kept for the next call: what an operating system has to find anew,
 page by page, takes as long as a dozen steps."""
 
@@ -94,7 +94,9 @@ class SpecDecoder:
             check_pair(self.target, self.draft)
         self.head = self._fit_head(head)
         self.predictor = (
-            HeadPredictor(self.head, self.target.model.dtype, self.target.model.device) if self.head else None
+            predictor_of(self.head, self.draft.model.dtype, self.draft.model.device)
+            if self.head and self.draft
+            else None
         )
         self.policy = self._choose(policy)
         if batch < 1:

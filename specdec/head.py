@@ -18,8 +18,10 @@ from specdec.errors import SpecDecError
 from specdec.policies.base import LIMIT, Need, Signal
 from specdec.policies.logistic import logit
 
-FEATURES = ("token_logit", "peak_logit", "entropy", "place", "temperature")
-"""logit of q(x) and of max q, divided by 5; entropy in nats; place in the round, divided by LIMIT; temperature."""
+FEATURES = ("token_logit", "peak_logit", "place", "temperature")
+"""logit of q(x) and of max q, place in the round and temperature, each divided by its one of SCALES. The entropy of q
+adds nothing to these (docs/speculation.md), and is dear to compute."""
+SCALES = (5.0, 5.0, float(LIMIT), 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +33,14 @@ class HeadConfig:
     from it.
     low, high: temperatures trained for. scale, shift: calibration, logit ↦ scale·logit + shift. threshold: the
     derived h, by the costs of the machine it was trained on. multiplier: the factor on ρ·(c + c_v) tuned with it.
-    sure, sure_scale, sure_shift: of a token of at least this q(x) the blocks are not asked: it is taken to stand with
+    sure, sure_scale, sure_shift: of a token of at least this q(x) the head is not asked: it is taken to stand with
     chance σ(sure_scale·logit q + sure_shift). Most tokens are such ones, and there is little to learn about them.
     2 = all are asked about. asked: the share of drafted tokens that are. stages: (batch, h, the most tokens of a
     draft) from so many rows on, tuned where it was trained (`specdec.stages`).
     """
 
     width: int
-    depth: int = 3
+    depth: int = 1
     features: bool = True
     shared_blocks: bool = False
     lag: int = 0
@@ -92,7 +94,7 @@ class AcceptanceHead(nn.Module):
 
     @property
     def needs(self) -> frozenset[Need]:
-        return frozenset({"probs", "entropy"}) if self.config.features else frozenset()
+        return frozenset({"probs"}) if self.config.features else frozenset()
 
     @property
     def temperatures(self) -> tuple[float, float]:
@@ -127,7 +129,7 @@ class AcceptanceHead(nn.Module):
         return torch.sigmoid(torch.where(self.surely(x), known, found))
 
     def surely(self, x: Tensor) -> Tensor:
-        """Of which lines of x the blocks are not asked, bool [n]."""
+        """Of which lines of x the head is not asked, bool [n]."""
         if not self._spares:
             return torch.zeros(len(x), dtype=torch.bool, device=x.device)
         # The margin is for what float32 makes of a logit that lies on the bound.
@@ -135,7 +137,7 @@ class AcceptanceHead(nn.Module):
 
     def token_logits(self, x: Tensor) -> Tensor:
         """logit q of the drawn tokens, [n, inputs] → [n]; only with features."""
-        return 5 * x[:, self.config.width]
+        return SCALES[0] * x[:, self.config.width]
 
     @property
     def _spares(self) -> bool:
@@ -173,9 +175,8 @@ class AcceptanceHead(nn.Module):
 def features(signal: Signal, place: int, temperature: float) -> tuple[float, ...]:
     """The values of FEATURES for one drafted token."""
     return (
-        logit(signal.token_prob) / 5,
-        logit(signal.max_prob) / 5,
-        signal.entropy,
-        place / LIMIT,
-        temperature,
+        logit(signal.token_prob) / SCALES[0],
+        logit(signal.max_prob) / SCALES[1],
+        place / SCALES[2],
+        temperature / SCALES[3],
     )

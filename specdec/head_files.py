@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import Tensor
 
 from specdec.errors import SpecDecError
-from specdec.head import AcceptanceHead, HeadConfig
+from specdec.head import FEATURES, AcceptanceHead, HeadConfig
 
 
 def save_head(head: AcceptanceHead, folder: str | Path) -> None:
@@ -19,7 +19,8 @@ def save_head(head: AcceptanceHead, folder: str | Path) -> None:
 
     path = Path(folder)
     path.mkdir(parents=True, exist_ok=True)
-    (path / "head.json").write_text(json.dumps(asdict(head.config), indent=1) + "\n", encoding="utf-8")
+    told = {**asdict(head.config), "reads": FEATURES if head.config.features else ()}
+    (path / "head.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     # Shared blocks are one tensor under several names, which the file format refuses; `load_head` knows that they are
     # one.
     state = {
@@ -39,7 +40,14 @@ def load_head(folder: str | Path) -> AcceptanceHead:
             f"no acceptance head at {path}: head.json and head.safetensors are needed (python -m specdec train)"
         )
     try:
-        head = AcceptanceHead(HeadConfig(**json.loads((path / "head.json").read_text(encoding="utf-8"))))
+        told = json.loads((path / "head.json").read_text(encoding="utf-8"))
+        reads = tuple(told.pop("reads", ()))
+        head = AcceptanceHead(HeadConfig(**told))
+        if head.config.features and reads != FEATURES:
+            raise SpecDecError(
+                f"the head at {path} was made by another version, for other features "
+                f"({', '.join(reads) or 'unnamed'}): train it anew (python -m specdec train)"
+            )
         _load_weights(head, load_file(path / "head.safetensors"))
     except (TypeError, ValueError, RuntimeError, OSError, SafetensorError) as error:
         raise SpecDecError(f"the head at {path} is damaged: {str(error).splitlines()[0]}") from error

@@ -1,4 +1,7 @@
-"""A trained head made ready for the loop: the same numbers as its module, in a fraction of the operations."""
+"""A trained head made ready for the loop: the same numbers as its module, in a fraction of the operations.
+
+The calibration is folded into the last layer. Later changes of the head do not reach what was made of it.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,52 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from specdec.head import AcceptanceHead, ResidualBlock, features
+from specdec.head import SCALES, AcceptanceHead, ResidualBlock, features
 from specdec.policies.base import Signal
 from specdec.policies.logistic import logit, sigmoid
+from specdec.signals import Predictor
+
+
+def predictor_of(head: AcceptanceHead, dtype: torch.dtype, device: torch.device) -> Predictor:
+    """For hidden states of this dtype on this device."""
+    return BlockPredictor(head, dtype, device) if head.config.depth else LinearPredictor(head, dtype, device)
+
+
+class _Predictor:
+    """What all forms have in common."""
+
+    def __init__(self, head: AcceptanceHead) -> None:
+        self.needs, self._config = head.needs, head.config
+        self._sure = head.config.sure if head.config.features else 2.0
+
+    def known(self, token_prob: float) -> float | None:
+        if token_prob < self._sure:
+            return None
+        return sigmoid(self._config.sure_scale * logit(token_prob) + self._config.sure_shift)
+
+
+class LinearPredictor(_Predictor):
+    """A head without blocks (D = 0): one product with the hidden state. The features are numbers already and are
+    weighed as such: beside a small draft a tensor of four of them would take as long as the product."""
+
+    def __init__(self, head: AcceptanceHead, dtype: torch.dtype, device: torch.device) -> None:
+        super().__init__(head)
+        weight, bias = _accept(head)
+        self._hidden = weight[: head.config.width].to(dtype=dtype, device=device)
+        known = weight[head.config.width :].tolist() if head.config.features else [0.0] * len(SCALES)
+        self._weights = tuple(share / scale for share, scale in zip(known, SCALES, strict=True))
+        self._bias = bias.item()
+
+    def predict(
+        self, hidden: Tensor, found: Sequence[Signal], places: Sequence[int], temperatures: Sequence[float]
+    ) -> list[float]:
+        of_token, of_peak, of_place, of_temperature = self._weights
+        chances = list[float]()
+        states: list[float] = torch.mv(hidden, self._hidden).tolist()
+        for state, (token, peak, _, _), place, heat in zip(states, found, places, temperatures, strict=True):
+            known = of_token * logit(token) + of_peak * logit(peak) + of_place * place + of_temperature * heat
+            chances.append(_chance(state + known + self._bias, place, self._config.lag))
+        return chances
 
 
 class _Room(NamedTuple):
@@ -27,24 +73,20 @@ class _Room(NamedTuple):
     logits: Tensor
 
 
-class HeadPredictor:
-    """A trained head made ready for the loop (see `specdec.signals.Predictor`), its calibration folded into the last
-    layer. Later changes of the head do not reach it.
+class BlockPredictor(_Predictor):
+    """A head of D ≥ 1 blocks.
 
-    The head adds up x and what each block makes of the sum so far, and every later layer is linear in that sum. So what
-    x and each block add to all later layers is one product: D + 1 products and D activations in all, in room that is
+    It adds up x and what each block makes of the sum so far, and every later layer is linear in that sum. So what x
+    and each block add to all later layers is one product: D + 1 products and D activations in all, in room that is
     kept. For one thread at a time.
     """
 
     def __init__(self, head: AcceptanceHead, dtype: torch.dtype, device: torch.device) -> None:
-        self.needs, self._config = head.needs, head.config
-        self.sure = head.config.sure if head.config.features else 2.0
+        super().__init__(head)
         layers = [module.linear for module in head.blocks if isinstance(module, ResidualBlock)]
-        # The accept logit is the difference of the two outputs, so one column is enough.
-        weight, bias = head.out.weight.detach(), head.out.bias.detach()
-        scale, shift = head.config.scale, head.config.shift
-        columns = [*(layer.weight.detach().t() for layer in layers), (weight[1:] - weight[:1]).t() * scale]
-        offsets = [*(layer.bias.detach() for layer in layers), (bias[1:] - bias[:1]) * scale + shift]
+        weight, bias = _accept(head)
+        columns = [*(layer.weight.detach().t() for layer in layers), weight.unsqueeze(-1)]
+        offsets = [*(layer.bias.detach() for layer in layers), bias.unsqueeze(-1)]
         later = [torch.cat(columns[i:], dim=-1) for i in range(len(columns))]
         self._later = [part.to(dtype=dtype, device=device).contiguous() for part in later]
         self._offsets = torch.cat(offsets).to(dtype=dtype, device=device)
@@ -53,9 +95,6 @@ class HeadPredictor:
     def predict(
         self, hidden: Tensor, found: Sequence[Signal], places: Sequence[int], temperatures: Sequence[float]
     ) -> list[float]:
-        sure = [signal.token_prob >= self.sure for signal in found]
-        if all(sure):
-            return [self._known(signal) for signal in found]
         room = self._room(len(found))
         room.hidden.copy_(hidden)
         if self._config.features:
@@ -65,15 +104,7 @@ class HeadPredictor:
         for mine, rest, later in zip(room.blocks, room.rests, self._later[1:], strict=True):
             rest.addmm_(F.silu(mine, inplace=True), later)
         logits: list[float] = room.logits.tolist()
-        answers = zip(logits, sure, found, strict=True)
-        chances = [self._known(signal) if plain else sigmoid(value) for value, plain, signal in answers]
-        if self._config.lag:
-            chances = [1.0 if place == 1 else chance for place, chance in zip(places, chances, strict=True)]
-        return chances
-
-    def _known(self, signal: Signal) -> float:
-        """Of a token that the blocks are not asked about."""
-        return sigmoid(self._config.sure_scale * logit(signal.token_prob) + self._config.sure_shift)
+        return [_chance(value, place, self._config.lag) for value, place in zip(logits, places, strict=True)]
 
     def _room(self, count: int) -> _Room:
         if count not in self._rooms:
@@ -90,3 +121,15 @@ class HeadPredictor:
         rests = [sums[:, (i + 1) * width :] for i in range(depth)]
         hidden = self._config.width
         return _Room(x, x[:, :hidden], x[:, hidden:], sums, blocks, rests, sums[:, -1])
+
+
+def _accept(head: AcceptanceHead) -> tuple[Tensor, Tensor]:
+    """The last layer as one column and one number: the calibrated accept logit is the difference of its two
+    outputs."""
+    weight, bias, config = head.out.weight.detach(), head.out.bias.detach(), head.config
+    return (weight[1] - weight[0]) * config.scale, (bias[1] - bias[0]) * config.scale + config.shift
+
+
+def _chance(value: float, place: int, lag: int) -> float:
+    """Of an accept logit. lag: as in `HeadConfig`; nothing is known of a round's first token where it is 1."""
+    return 1.0 if lag and place == 1 else sigmoid(value)

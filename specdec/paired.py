@@ -1,4 +1,4 @@
-"""Times of several systems on the same blocks of prompts, and what they say of one another.
+"""Times and counts of several systems on the same blocks of prompts, and what they say of one another.
 
 Blocks of prompts are the cells: all systems decode a block one after the other before the next one begins, so that what
 else the machine does meets all of them alike. An interval comes from drawing blocks anew (Efron's bootstrap), paired:
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from specdec.decoder import Generation
 from specdec.params import Sampling
+from specdec.threshold import Costs
 
 
 class System(Protocol):
@@ -43,22 +44,36 @@ class Interval:
 
 @dataclass(slots=True)
 class Cells:
-    """What one system did. seconds, tokens: of each repetition, block by block. reading: the part of the seconds in
-    which its target read prompts; 0 where the system does not tell, and `told` is False then."""
+    """What one system did. seconds, tokens, passes (of the target), drafted (tokens): of each repetition, block by
+    block. reading: the part of the seconds in which its target read prompts; 0 where the system does not tell, and
+    `told` is False then."""
 
     seconds: list[list[float]] = field(default_factory=list)
     tokens: list[list[int]] = field(default_factory=list)
     reading: list[list[float]] = field(default_factory=list)
+    passes: list[list[int]] = field(default_factory=list)
+    drafted: list[list[int]] = field(default_factory=list)
     told: bool = True
 
-    def add(self, repetition: int, seconds: float, tokens: int, reading: float | None = 0.0) -> None:
+    def add(
+        self,
+        repetition: int,
+        seconds: float,
+        tokens: int,
+        reading: float | None = 0.0,
+        *,
+        passes: int = 0,
+        drafted: int = 0,
+    ) -> None:
         """One more block of a repetition (from 0)."""
         while len(self.seconds) <= repetition:
-            for lines in (self.seconds, self.tokens, self.reading):
+            for lines in (self.seconds, self.tokens, self.reading, self.passes, self.drafted):
                 lines.append([])
         self.seconds[repetition].append(seconds)
         self.tokens[repetition].append(tokens)
         self.reading[repetition].append(reading or 0.0)
+        self.passes[repetition].append(passes)
+        self.drafted[repetition].append(drafted)
         self.told = self.told and reading is not None
 
     def time(
@@ -69,7 +84,10 @@ class Cells:
         results = system.generate(ids, samplings)
         seconds, after = time.perf_counter() - start, system.reading
         reading = None if before is None or after is None else after - before
-        self.add(repetition, seconds, sum(len(result.tokens) for result in results), reading)
+        tokens, passes, drafted = (
+            sum(count) for count in zip(*((len(r.tokens), r.passes, r.drafted) for r in results), strict=True)
+        )
+        self.add(repetition, seconds, tokens, reading, passes=passes, drafted=drafted)
         return results
 
 
@@ -83,13 +101,33 @@ def ratio(cells: Cells, base: Cells, *, decoding: bool = False) -> Interval:
     return _interval(lambda pick: _rates(cells, pick, decoding) / _rates(base, pick, decoding), _blocks(cells))
 
 
+def counted(cells: Cells, costs: Costs) -> Interval:
+    """Tokens a plain step by the cost model, so over plain decoding: what the clock would show if steps cost what they
+    did where `costs` were measured."""
+    return _interval(lambda pick: _counts(cells, pick, costs), _blocks(cells))
+
+
+def counted_ratio(cells: Cells, costs: Costs, base: Cells, paid: Costs) -> Interval:
+    """By the cost model, the speed of one system over that of another, which pays other costs."""
+    return _interval(lambda pick: _counts(cells, pick, costs) / _counts(base, pick, paid), _blocks(cells))
+
+
+def _counts(cells: Cells, pick: Tensor, costs: Costs) -> Tensor:
+    """pick: int64 [n, blocks] → tokens a plain step, [n, repetitions]."""
+    tokens, passes, drafted = (_summed(each, pick) for each in (cells.tokens, cells.passes, cells.drafted))
+    drafting = costs.overhead * passes + drafted * (costs.draft + costs.verify)
+    return tokens / (passes + torch.where(drafted > 0, drafting, 0.0))
+
+
 def _rates(cells: Cells, pick: Tensor, decoding: bool) -> Tensor:
     """pick: int64 [n, blocks] → tokens a second, [n, repetitions]."""
-    tokens, seconds, reading = (
-        torch.tensor(each, dtype=torch.float64).t()[pick].sum(1)
-        for each in (cells.tokens, cells.seconds, cells.reading)
-    )
+    tokens, seconds, reading = (_summed(each, pick) for each in (cells.tokens, cells.seconds, cells.reading))
     return tokens / (seconds - reading if decoding else seconds)
+
+
+def _summed(lines: Sequence[Sequence[float]], pick: Tensor) -> Tensor:
+    """[repetitions, blocks] → the sums over the picked blocks, float64 [n, repetitions]."""
+    return torch.tensor(lines, dtype=torch.float64).t()[pick].sum(1)
 
 
 def _blocks(cells: Cells) -> int:

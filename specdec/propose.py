@@ -148,21 +148,22 @@ class Proposer:
         active: list[int],
         drafts: list[Draft],
     ) -> list[Signal]:
-        found = read_signals(self._needs, dist, tokens, self._warper.greedy, peaks, self._sure)
-        if "head" not in self._needs or self._head is None:
+        found = read_signals(self._needs, dist, tokens, self._warper.greedy, peaks)
+        if self._asked is None:
             return found
-        places = [len(draft.tokens) + 1 for draft in drafts]
-        return with_head(self._head, hidden, found, places, [self.rows[i].sampling.temperature for i in active])
+
+        def told() -> tuple[list[int], list[float]]:
+            return [len(draft.tokens) + 1 for draft in drafts], [self.rows[i].sampling.temperature for i in active]
+
+        return with_head(self._asked, hidden, found, told)
 
     def _regroup(self) -> None:
         """Work out anew what depends on which rows are here."""
         self._warper = Warper([row.sampling for row in self.rows], self._draft.dtype, self._draft.device)
-        self._sure = 2.0
         self._needs: frozenset[Need] = frozenset().union(*(row.policy.needs for row in self.rows))
-        if "head" in self._needs and self._head is not None:
-            # Policies that read entropies themselves want all of them.
-            self._sure = 2.0 if "entropy" in self._needs else self._head.sure
-            self._needs |= self._head.needs
+        self._asked = self._head if "head" in self._needs else None
+        if self._asked is not None:
+            self._needs |= self._asked.needs
 
 
 def _goes_on(row: Row, draft: Draft, among: int) -> bool:

@@ -13,8 +13,8 @@ from specdec.errors import SpecDecError
 from specdec.paired import Interval
 
 _COLUMNS = (
-    "system", "tokens/s", "× whole runs", "× decoding", "V", "D", "tokens/pass", "× predicted", "of oracle",
-    "specdec++ is so much faster",
+    "system", "tokens/s", "× whole runs", "× decoding", "V", "D", "tokens/pass", "× counted", "of oracle",
+    "specdec++ is so much faster", "and counted",
 )  # fmt: skip
 _HEAD = f"| {' | '.join(_COLUMNS)} |\n{'|---' * len(_COLUMNS)}|"
 
@@ -68,6 +68,8 @@ def _table(outcome: Outcome) -> str:
             "",
             _HEAD,
             *(_row(line) for line in ordered),
+            "",
+            "Counted: by the costs above, taken as exact; the intervals are those of the prompts.",
             *_beside_fixed(outcome),
             *(f"\n`{line.system}`: {line.note}." for line in ordered if line.note),
         )
@@ -75,11 +77,12 @@ def _table(outcome: Outcome) -> str:
 
 
 def _costs(measured: Measured) -> str:
-    c, c_fixed, c_head = (f"{one.draft:.3f}" for one in (measured.rule, measured.fixed, measured.costs))
+    kinds = (measured.rule, measured.fixed, measured.entropies, measured.costs)
+    c, c_fixed, c_entropy, c_head = (f"{one.draft:.3f}" for one in kinds)
     return (
-        f"c {c} ({c_fixed} for fixed K, {c_head} with the head), c_v {measured.rule.verify:.3f}, overhead of a round "
-        f"{measured.rule.overhead:.3f}, {measured.reading:.4f} for each token of a prompt that the draft reads, all in "
-        f"plain steps of {1e3 * measured.plain:.2f} ms"
+        f"c {c} ({c_fixed} for fixed K, {c_entropy} where entropies are read, {c_head} with the head), c_v "
+        f"{measured.rule.verify:.3f}, overhead of a round {measured.rule.overhead:.3f}, {measured.reading:.4f} for "
+        f"each token of a prompt that the draft reads, all in plain steps of {1e3 * measured.plain:.2f} ms"
     )
 
 
@@ -90,14 +93,14 @@ def _beside_fixed(outcome: Outcome) -> list[str]:
     if learnt is None or learnt.predicted is None or not fixed:
         return []
     best = max(fixed, key=lambda line: (line.speedup or line.whole).median)
-    counted = max(line.predicted or 0.0 for line in fixed)
-    room = outcome.bounds.informed - counted
-    share = f", {(learnt.predicted - counted) / room:.0%} of the informed rule's gain" if room > 0 else ""
-    ahead = _percent(best.ahead) if best.ahead else "–"
+    counted = max(fixed, key=lambda line: _middle(line.predicted))
+    room = outcome.bounds.informed - _middle(counted.predicted)
+    share = (learnt.predicted.median - _middle(counted.predicted)) / room if room > 0 else None
+    told = f", {share:.0%} of the informed rule's gain" if share is not None else ""
     return [
         "",
-        f"Beside the best fixed K with hindsight: by the clock (`{best.system}`) {ahead}; counted "
-        f"{100 * (learnt.predicted / counted - 1):+.1f} %{share}.",
+        f"Beside the best fixed K with hindsight: by the clock (`{best.system}`) {_gain(best.ahead)}; counted "
+        f"(`{counted.system}`) {_gain(counted.counted_ahead)}{told}.",
     ]
 
 
@@ -110,9 +113,10 @@ def _row(line: Line) -> str:
         _number(line.V, 3),
         _number(line.D, 3),
         _number(line.pass_tokens, 2),
-        _number(line.predicted, 2),
+        "–" if line.predicted is None else _spread(line.predicted, 2),
         _number(line.of_oracle, 2),
         "–" if line.ahead is None or line.system == "specdec++" else _ahead(line, line.ahead),
+        "–" if line.system == "specdec++" else _gain(line.counted_ahead),
     )
     return "| " + " | ".join(cells) + " |"
 
@@ -123,6 +127,14 @@ def _ahead(line: Line, ahead: Interval) -> str:
 
 def _spread(value: Interval, digits: int) -> str:
     return f"{value.median:.{digits}f} [{value.low:.{digits}f}, {value.high:.{digits}f}]"
+
+
+def _middle(value: Interval | None) -> float:
+    return value.median if value else 0.0
+
+
+def _gain(value: Interval | None) -> str:
+    return _percent(value) if value else "–"
 
 
 def _percent(value: Interval) -> str:

@@ -19,11 +19,11 @@ class Training:
 
     label: "token" = min(1, p/q) of the drawn token (the paper's), "overlap" = Σ min(p, q). temperatures: served ones;
     texts take turns. tokens: the most per text. dev: share of the prompts kept for calibration and threshold. rate:
-    of AdamW. sure: the head's blocks are not asked about drawn tokens of at least this probability; above 1 about all.
+    of AdamW. sure: the head is not asked about drawn tokens of at least this probability; above 1 about all.
     """
 
     epochs: int = 3
-    depth: int = 3
+    depth: int = 1
     w_rej: float = 1.0
     mix: float = 0.15
     horizon: int = 16

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
@@ -12,16 +12,15 @@ from specdec.policies.base import Need, Signal
 
 
 class Predictor(Protocol):
-    """The acceptance head as the loop sees it (`specdec.head_predictor.HeadPredictor`)."""
+    """The acceptance head as the loop sees it (`specdec.head_predictor.predictor_of`)."""
 
     @property
     def needs(self) -> frozenset[Need]:
         """The signals its features are made of."""
         ...
 
-    @property
-    def sure(self) -> float:
-        """From this q(x) on a token's other signals are not looked at; above 1: never."""
+    def known(self, token_prob: float) -> float | None:
+        """P(the target accepts the token) where q(x) alone tells it; None where `predict` has to."""
         ...
 
     def predict(
@@ -41,12 +40,10 @@ def read_signals(
     tokens: Sequence[int],
     greedy: bool = False,
     peaks: Sequence[float] | None = None,
-    sure: float = 2.0,
 ) -> list[Signal]:
     """One Signal for each line of dist (float [n, vocab]); tokens: the drawn ones. `accept` is left at 1.
 
-    greedy: every token is the most likely one of its line. peaks: the largest of each line, where that is known. sure:
-    where all tokens are as likely as that, entropies are left at 0, for nobody asks.
+    greedy: every token is the most likely one of its line. peaks: the largest of each line, where that is known.
     """
     if not needs:
         return [Signal()] * len(tokens)
@@ -56,8 +53,8 @@ def read_signals(
         of_token = peaks if greedy else _chances(dist, tokens)
     else:
         peaks = of_token
-    asked = "entropy" in needs and min(of_token) < sure
-    entropies = torch.special.entr(dist).sum(-1).tolist() if asked else [0.0] * len(tokens)
+    wanted = "entropy" in needs
+    entropies = torch.special.entr(dist).sum(-1).tolist() if wanted else [0.0] * len(tokens)
     return [Signal(*values) for values in zip(of_token, peaks, entropies, strict=True)]
 
 
@@ -70,8 +67,16 @@ def _chances(dist: Tensor, tokens: Sequence[int]) -> list[float]:
 
 
 def with_head(
-    head: Predictor, hidden: Tensor, found: list[Signal], places: list[int], temperatures: list[float]
+    head: Predictor, hidden: Tensor, found: list[Signal], told: Callable[[], tuple[list[int], list[float]]]
 ) -> list[Signal]:
-    """The same signals with the head's prediction in `accept`."""
-    chances = head.predict(hidden, found, places, temperatures)
-    return [Signal(*signal[:3], chance) for signal, chance in zip(found, chances, strict=True)]
+    """The same signals with the head's prediction in `accept`. told: gives places and temperatures as for `predict`,
+    and is not called where nothing has to be predicted: of most tokens q(x) says enough."""
+    known = [head.known(signal.token_prob) for signal in found]
+    chances = [chance for chance in known if chance is not None]
+    if len(chances) < len(known):
+        predicted = head.predict(hidden, found, *told())
+        chances = [new if chance is None else chance for chance, new in zip(known, predicted, strict=True)]
+    return [
+        Signal(of_token, peak, entropy, chance)
+        for (of_token, peak, entropy, _), chance in zip(found, chances, strict=True)
+    ]

@@ -103,7 +103,7 @@ def speculative(plain: PlainDecoding, found: Acceleration, ends: frozenset[int])
     from specdec.errors import SpecDecError
     from specdec.folder import read_model
     from specdec.head_files import load_head
-    from specdec.head_predictor import HeadPredictor
+    from specdec.head_predictor import predictor_of
     from specdec.pace import Pace
     from specdec.propose import Proposer
 
@@ -113,7 +113,7 @@ def speculative(plain: PlainDecoding, found: Acceleration, ends: frozenset[int])
     except SpecDecError as error:
         raise ConfigError(f"speculation: {error}; or set `speculation: off`") from None
     pace = Pace(head.config.multiplier if head else 1.0)
-    predictor = HeadPredictor(head, draft.dtype, draft.device) if head else None
+    predictor = predictor_of(head, draft.dtype, draft.device) if head else None
     drafter = Drafter(Proposer(draft, predictor), _policies(found, head, pace), ends)
     # One thread's own time does not tell what else the machine does; several threads' time has to be the wall's.
     clock = time.thread_time if torch.get_num_threads() == 1 else time.perf_counter

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 
-from specdec.cache import _shared
+from specdec.cache import KVCache, _shared
 from specdec.llama import LeanLlama
-from specdec.models import feed
+from specdec.models import LanguageModel, feed
+from specdec.transformers_model import TransformersModel
 from tests.specdec.test_models import llama
 
 ENDS = [10, 12, 11, 900]
@@ -35,7 +39,46 @@ def test_rows_see_in_company_what_they_see_by_themselves(widths: tuple[int, ...]
     assert torch.allclose(found, torch.cat(alone), atol=1e-12)
 
 
-def _by_itself(model: LeanLlama, before: list[int], after: list[int]) -> torch.Tensor:
+class Dirty(KVCache):
+    """Room that held NaN before."""
+
+    def _resize(self, rows: int, slots: int) -> None:
+        super()._resize(rows, slots)
+        for row in range(rows):
+            length = self.lengths[row] if row < len(self.lengths) else 0
+            self._store[:, :, row, :, length:] = torch.nan
+
+
+@pytest.mark.parametrize("kind", [LeanLlama.of, TransformersModel])
+def test_what_the_memory_held_before_is_never_seen(
+    kind: Callable[[Any, str], LanguageModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("specdec.llama", "specdec.transformers_model"):
+        monkeypatch.setattr(f"{module}.KVCache", Dirty)
+    model = kind(llama(max_position_embeddings=1024), "tiny")
+    texts = [[(7 * i + j) % 50 for j in range(length)] for i, length in enumerate((2, 590, 70))]
+    with torch.inference_mode():
+        cache = model.new_cache()
+        rows = [cache.add_row() for _ in texts]
+        feed(model, cache, rows, [text[:1] for text in texts])
+        # Together, beyond the room there was at first, and in a row that another has left.
+        feed(model, cache, rows[1:], [text[1:-3] for text in texts[1:]])
+        found = feed(model, cache, rows, [texts[0][1:], texts[1][-3:], texts[2][-3:]])
+        alone = [_by_itself(model, text[:-3], text[-3:]) for text in texts[1:]]
+        assert torch.allclose(found, torch.cat([_by_itself(model, texts[0][:1], texts[0][1:]), *alone]), atol=1e-5)
+        cache.drop_row(1)
+        cache.add_row()
+        again = feed(model, cache, rows, [[3], [4], [5, 6]])
+        expected = [_by_itself(model, text, [token]) for text, token in ((texts[0], 3), (texts[2], 4))]
+        assert torch.allclose(again, torch.cat([*expected, _alone(model, [5, 6])]), atol=1e-5)
+
+
+def _alone(model: LanguageModel, tokens: list[int]) -> torch.Tensor:
+    cache = model.new_cache()
+    return feed(model, cache, [cache.add_row()], [tokens])
+
+
+def _by_itself(model: LanguageModel, before: list[int], after: list[int]) -> torch.Tensor:
     cache = model.new_cache()
     row = cache.add_row()
     feed(model, cache, [row], [before])

@@ -16,6 +16,7 @@ from specdec.dataset import Text
 from specdec.decoder import Generation, SpecDecoder
 from specdec.head import AcceptanceHead, HeadConfig
 from specdec.models import LanguageModel, Loaded, feed
+from specdec.paired import Interval
 from specdec.params import Sampling
 from specdec.report import as_json, markdown, pareto
 from specdec.threshold import Costs
@@ -40,11 +41,18 @@ def test_every_system_decodes_every_token_at_every_temperature() -> None:
         lines = {line.system: line for line in outcome.lines}
         assert set(lines) == {"off", "fixed:2", "product", "specdec++"}
         assert all(line.tokens == 2 * 45 for line in outcome.lines)
-        assert (lines["off"].V, lines["off"].D, lines["off"].predicted) == (1.0, 0.0, 1.0)
+        assert (lines["off"].V, lines["off"].D, lines["off"].predicted) == (1.0, 0.0, Interval(1.0, 1.0, 1.0))
         assert lines["off"].whole.median == pytest.approx(1.0)
         assert lines["off"].speedup is not None
         assert lines["off"].speedup.median == pytest.approx(1.0)
         assert all(line.V is not None and 0 < line.V <= 1 for line in outcome.lines)
+        learnt = lines["specdec++"].predicted
+        assert learnt is not None
+        for line in outcome.lines:
+            assert line.predicted is not None
+            assert line.counted_ahead is not None
+            # Every repetition writes the same texts, so that the ratio of medians is the median of ratios.
+            assert line.counted_ahead.median == pytest.approx(learnt.median / line.predicted.median)
 
 
 def test_a_draft_that_is_the_target_discards_nothing() -> None:
@@ -148,10 +156,10 @@ def test_a_system_pays_for_what_it_reads() -> None:
     assert model.head is not None
     # Beyond its temperatures the head is not asked: `logistic` reads q alone.
     narrow = AcceptanceHead(HeadConfig(4, 1, threshold=0.5, high=0.5)).eval()
-    kinds = Measured(1e-3, Costs(0.3), Costs(0.2), Costs(0.1), 0.0)
+    kinds = Measured(1e-3, Costs(0.3), Costs(0.2), Costs(0.25), Costs(0.1), 0.0)
     given: dict[str, AcceptanceHead | None] = {"fixed:2": None, "heuristic": None, "svip": None, "specdec++": narrow}
     for name, head in given.items():
         system = Watched(model.target, model.draft, name, head=head)
         cold, hot = (_paid(system, kinds, heat) for heat in (0.0, 1.0))
-        expected = {"fixed:2": (0.1, 0.1), "heuristic": (0.1, 0.1), "svip": (0.2, 0.2), "specdec++": (0.3, 0.2)}[name]
+        expected = {"fixed:2": (0.1, 0.1), "heuristic": (0.1, 0.1), "svip": (0.25, 0.25), "specdec++": (0.3, 0.2)}[name]
         assert (cold.draft, hot.draft) == expected

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
@@ -35,7 +36,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> None:
         before, needs = row.drafted, row.policy.needs
         step()
         drafted = row.drafted - before
-        each = 0.8 if "head" in needs else 0.3 if needs else 0.2
+        each = 0.8 if "head" in needs else 0.5 if "entropy" in needs else 0.3 if needs else 0.2
         return 1e-3 * (1 + (0.2 + each * drafted if drafted else 0))
 
     monkeypatch.setattr(costs, "_timed", timed)
@@ -47,9 +48,37 @@ def test_costs_are_the_slopes_of_the_measured_lines(head: bool) -> None:
     found = measure(pair(head), batch=3, repeats=3)
     assert found.plain == pytest.approx(1e-3)
     assert (found.rule.draft, found.rule.verify, found.rule.overhead) == pytest.approx((0.2, 0.1, 0.2))
-    assert found.fixed.draft == pytest.approx(0.1)
+    assert (found.fixed.draft, found.entropies.draft) == pytest.approx((0.1, 0.4))
     assert found.costs.draft == pytest.approx(0.7 if head else 0.2)
     assert found.reading == pytest.approx(3.2 / 64)
+
+
+def test_neither_luck_nor_interruptions_tell_what_a_step_costs(clock: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest, turns = costs._timed, Counter[object]()
+
+    def timed(step: Callable[[], object]) -> float:
+        turns[step] += 1
+        # The first repeat that counts is lucky, the last two are interrupted.
+        return honest(step) * {2: 0.1, 12: 10.0, 13: 10.0}.get(turns[step], 1.0)
+
+    monkeypatch.setattr(costs, "_timed", timed)
+    found = measure(pair(), repeats=12)
+    assert found.plain == pytest.approx(1e-3)
+    assert (found.rule.draft, found.rule.verify) == pytest.approx((0.2, 0.1))
+
+
+@pytest.mark.usefixtures("clock")
+def test_slow_steps_are_repeated_a_few_times_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    honest, turns = costs._timed, Counter[object]()
+
+    def timed(step: Callable[[], object]) -> float:
+        turns[step] += 1
+        return honest(step)
+
+    monkeypatch.setattr(costs, "_timed", timed)
+    measure(pair(), repeats=50, seconds=0.0)
+    # The first of them warms up.
+    assert set(turns.values()) == {costs._FEWEST + 1}
 
 
 def test_real_clocks_give_positive_times() -> None:

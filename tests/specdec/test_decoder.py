@@ -421,3 +421,14 @@ def test_the_room_of_one_call_is_kept_for_the_next_unless_it_was_left_early() ->
     streaming.close()  # type: ignore[attr-defined]
     assert pair._spare == []
     assert pair.generate([[1], [2]], sampling) == first
+
+
+@pytest.mark.parametrize("depth", [0, 1])
+def test_a_head_reads_its_draft_whatever_the_targets_dtype(depth: int) -> None:
+    models = [
+        Loaded(TableModel(seed, vocab=8, dtype=dtype), None, None, frozenset())
+        for seed, dtype in ((1, torch.float64), (2, torch.float32))
+    ]
+    head = AcceptanceHead(HeadConfig(models[1].model.width, depth, threshold=0.9)).eval()
+    (found,) = SpecDecoder(*models, head=head).generate([[1, 2]], Sampling(temperature=0, max_tokens=8))
+    assert (len(found.tokens), found.drafted > 0) == (8, True)

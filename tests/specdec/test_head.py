@@ -13,8 +13,9 @@ from torch import Tensor
 from specdec.errors import SpecDecError
 from specdec.head import AcceptanceHead, HeadConfig, ResidualBlock, features
 from specdec.head_files import load_authors, load_head, save_head
-from specdec.head_predictor import HeadPredictor
+from specdec.head_predictor import predictor_of
 from specdec.policies import Signal
+from specdec.signals import Predictor, with_head
 
 
 def lively(config: HeadConfig) -> AcceptanceHead:
@@ -25,8 +26,8 @@ def lively(config: HeadConfig) -> AcceptanceHead:
     return head.eval()
 
 
-def ready(head: AcceptanceHead) -> HeadPredictor:
-    return HeadPredictor(head, torch.float32, torch.device("cpu"))
+def ready(head: AcceptanceHead) -> Predictor:
+    return predictor_of(head, torch.float32, torch.device("cpu"))
 
 
 @torch.inference_mode()
@@ -34,10 +35,11 @@ def ready(head: AcceptanceHead) -> HeadPredictor:
     "config",
     [
         HeadConfig(4, 3, scale=0.6, shift=-0.4),
-        HeadConfig(4, 0),
+        HeadConfig(4, 0, scale=0.7, shift=0.3),
+        HeadConfig(4, 0, False),
         HeadConfig(4, 2, False),
         HeadConfig(4, 1, sure=0.9, sure_scale=0.7, sure_shift=0.3),
-        HeadConfig(4, 1, sure=0.1, sure_scale=0.7, sure_shift=0.3),
+        HeadConfig(4, 0, sure=0.9, sure_scale=0.7, sure_shift=0.3),
     ],
 )
 def test_the_fast_form_predicts_what_the_module_does(config: HeadConfig) -> None:
@@ -45,20 +47,29 @@ def test_the_fast_form_predicts_what_the_module_does(config: HeadConfig) -> None
     signals = [Signal(0.9, 0.95, 0.1), Signal(0.2, 0.5, 1.4), Signal(1.0, 1.0, 0.0)]
     extra = torch.tensor([features(signal, place, 0.7) for place, signal in enumerate(signals, 1)])
     x = torch.cat((hidden, extra), -1) if config.features else hidden
-    assert ready(head).predict(hidden, signals, [1, 2, 3], [0.7] * 3) == pytest.approx(
-        head.calibrated(x).tolist(), abs=1e-6
-    )
+    found = with_head(ready(head), hidden, signals, lambda: ([1, 2, 3], [0.7] * 3))
+    assert [signal.accept for signal in found] == pytest.approx(head.calibrated(x).tolist(), abs=1e-6)
 
 
 def test_a_token_the_draft_is_sure_of_is_judged_by_its_probability_alone() -> None:
-    head = lively(HeadConfig(4, 1)).with_sure(0.9, 0.5, 1.0)
-    signals = [Signal(0.9, 0.9, 0.4), Signal(0.8, 0.8, 0.4)]
-    first, second = ready(head).predict(torch.ones(2, 4), signals, [1, 1], [0.0, 0.0])
-    alone = ready(head).predict(torch.ones(1, 4), signals[1:], [1], [0.0])
+    head = ready(lively(HeadConfig(4, 1)).with_sure(0.9, 0.5, 1.0))
+    known = head.known(0.9)
+    assert known == pytest.approx(1 / (1 + math.exp(-(0.5 * math.log(9) + 1.0))))
+    assert head.known(0.8) is None
+    signals = [Signal(0.9, 0.9), Signal(0.8, 0.8)]
+    first, second = with_head(head, torch.ones(2, 4), signals, lambda: ([1, 1], [0.0, 0.0]))
+    alone = head.predict(torch.ones(1, 4), signals[1:], [1], [0.0])
     # What a token is told does not depend on the company it is asked in.
-    known = 1 / (1 + math.exp(-(0.5 * math.log(9) + 1.0)))
-    assert [first, second] == pytest.approx([known, *alone])
-    assert second < known
+    assert (first.accept, second.accept) == pytest.approx((known, *alone))
+
+
+def test_nothing_is_predicted_where_the_draft_is_sure_of_all_tokens() -> None:
+    def told() -> tuple[list[int], list[float]]:
+        raise AssertionError("asked")
+
+    head = ready(lively(HeadConfig(4, 1)).with_sure(0.9))
+    (found,) = with_head(head, torch.ones(1, 4), [Signal(0.95, 0.95)], told)
+    assert found.accept == pytest.approx(0.95)
 
 
 def test_a_head_is_residual_blocks_then_a_linear_layer() -> None:
@@ -92,15 +103,26 @@ def test_a_head_comes_back_from_its_file_as_it_was(config: HeadConfig, tmp_path:
     assert torch.equal(again.calibrated(x), head.calibrated(x))
 
 
+def test_a_head_for_other_features_is_refused(tmp_path: Path) -> None:
+    save_head(lively(HeadConfig(4)), tmp_path)
+    file = tmp_path / "head.json"
+    for reads in (["token_logit", "entropy"], None):
+        told = {**json.loads(file.read_text()), "reads": reads}
+        file.write_text(json.dumps(told if reads else {name: told[name] for name in told if name != "reads"}))
+        with pytest.raises(SpecDecError, match=r"made by another version.*train it anew"):
+            load_head(tmp_path)
+
+
 def test_calibration_moves_the_logit() -> None:
-    head, x = lively(HeadConfig(4)), torch.ones(1, 9)
+    head, x = lively(HeadConfig(4)), torch.ones(1, 8)
     raw = head(x).item()
     tuned = head.tuned(scale=0.5, shift=1.0)
     assert tuned.calibrated(x).item() == pytest.approx(torch.sigmoid(torch.tensor(0.5 * raw + 1.0)).item())
 
 
-def test_features_change_what_the_head_says() -> None:
-    head, hidden = ready(lively(HeadConfig(4))), torch.zeros(2, 4)
+@pytest.mark.parametrize("depth", [0, 1])
+def test_features_change_what_the_head_says(depth: int) -> None:
+    head, hidden = ready(lively(HeadConfig(4, depth))), torch.zeros(2, 4)
     signals = [Signal(0.9, 0.95, 0.1), Signal(0.2, 0.5, 1.4)]
     first = head.predict(hidden, signals, [1, 1], [0.0, 0.0])
     assert first[0] != first[1]

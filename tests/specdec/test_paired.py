@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from specdec.paired import Cells, ratio, speed
+from specdec.paired import Cells, counted, counted_ratio, ratio, speed
+from specdec.threshold import Costs
 
 
 def cells(*repetitions: list[float], tokens: int = 10) -> Cells:
@@ -49,6 +50,23 @@ def test_decoding_alone_leaves_out_what_the_target_took_to_read_prompts() -> Non
     assert ratio(fast, slow, decoding=True).median == pytest.approx(5.0)
     slow.add(3, 7.0, 10, reading=None)
     assert (fast.told, slow.told) == (True, False)
+
+
+def test_what_is_counted_follows_the_cost_model_and_no_clock() -> None:
+    drafting, plain = Cells(), Cells()
+    for block, drafted in enumerate((8, 12, 10)):
+        drafting.add(0, 1.0 + block, 10, passes=2, drafted=drafted)
+        plain.add(0, 5.0 - block, 10, passes=10)
+    costs = Costs(0.1, 0.1, 0.5)
+    # 30 tokens for 6 passes, each with its overhead, and 30 drafted tokens at 0.2.
+    found = counted(drafting, costs)
+    assert found.median == pytest.approx(30 / (6 * 1.5 + 30 * 0.2))
+    assert found.low < found.median < found.high
+    # Plain decoding pays for its passes alone, whatever drafting would cost.
+    assert counted(plain, costs).median == pytest.approx(1.0)
+    assert counted_ratio(drafting, costs, plain, costs) == found
+    dearer = counted_ratio(drafting, Costs(0.4, 0.1, 0.5), drafting, costs)
+    assert dearer.median == pytest.approx((6 * 1.5 + 30 * 0.2) / (6 * 1.5 + 30 * 0.5))
 
 
 def test_one_measurement_has_no_spread() -> None:

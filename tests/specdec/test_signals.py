@@ -23,12 +23,6 @@ def test_signals_are_those_of_the_drawn_token() -> None:
     assert second.token_prob == pytest.approx(0.98)
 
 
-def test_entropies_are_spared_only_where_every_token_is_sure() -> None:
-    assert [signal.entropy for signal in read_signals(BOTH, DIST[1:], [0], sure=0.95)] == [0.0]
-    assert all(signal.entropy > 0 for signal in read_signals(BOTH, DIST, [0, 0], sure=0.95))
-    assert all(signal.entropy > 0 for signal in read_signals(BOTH, DIST[1:], [0]))
-
-
 def test_what_is_not_needed_keeps_its_default() -> None:
     assert read_signals(frozenset(), DIST, [1, 0]) == [read_signals(frozenset(), DIST[:1], [1])[0]] * 2
     (signal,) = read_signals(ENTROPY, DIST[:1], [1])

@@ -21,7 +21,7 @@ WINDOWS = [Window((0.8,) * 12, (0.8,) * 12)]
 
 
 def measured(costs: Costs) -> Measured:
-    return Measured(1e-3, costs, costs, costs, 0.0)
+    return Measured(1e-3, costs, costs, costs, costs, 0.0)
 
 
 @pytest.fixture

@@ -55,7 +55,9 @@ class StubHead:
     """A made-up acceptance head: reads the hidden state and the drawn token, and says something between 0 and 1."""
 
     needs: frozenset[Need] = frozenset({"probs"})
-    sure: float = 2.0
+
+    def known(self, token_prob: float) -> float | None:
+        return None if token_prob < 0.9 else token_prob
 
     def predict(
         self, hidden: Tensor, found: Sequence[Signal], places: Sequence[int], temperatures: Sequence[float]
