@@ -39,8 +39,8 @@ Timed = tuple[str, int, Callable[[], float]]
 class Measured:
     """plain: seconds of one plain step of the whole batch; all else in its units. rule: costs with q(x) read of each
     token, as simple rules do. entropies: with the entropy of q read. fixed: with nothing read. costs: as the pair
-    drafts, its head evaluated for the share of tokens that it is asked about; `rule` without one. reading: of one token
-    of a prompt by the draft."""
+    drafts, its head evaluated for the share of tokens that it is asked about and the others known by q; `rule` without
+    one. reading: of one token of a prompt by the draft."""
 
     plain: float
     costs: Costs
@@ -100,7 +100,8 @@ def _costs(typical: dict[tuple[str, int], float], pair: SpecDecoder, size: int, 
     if pair.head:
         # Of several rows all are asked about where one is.
         asked = 1.0 - (1.0 - pair.head.config.asked) ** size
-        costs = replace(rule, draft=rule.draft + asked * max(0.0, beside("head")))
+        known = max(0.0, beside("known"))
+        costs = replace(rule, draft=rule.draft + known + asked * max(0.0, beside("head") - known))
     # No reading is free, whatever the clock says.
     entropies = replace(rule, draft=rule.draft + max(0.0, beside("entropies")))
     fixed = replace(rule, draft=max(0.0, rule.draft + min(0.0, beside("fixed"))))
@@ -120,8 +121,9 @@ def _steps(pair: SpecDecoder, size: int, temperature: float, prompt: int) -> Ite
     yield "entropies", longest, run(Svip(math.inf, maximum=longest))
     yield "fixed", longest, run(Fixed(longest))
     if pair.head:
-        asked = SpecDecoder(pair.target, pair.draft, head=pair.head.with_sure(2.0))
-        yield "head", longest, run(SpecDecPP(1.0, maximum=longest), asked)
+        for kind, sure in (("head", 2.0), ("known", 0.0)):
+            of = SpecDecoder(pair.target, pair.draft, head=pair.head.with_sure(sure))
+            yield kind, longest, run(SpecDecPP(1.0, maximum=longest), of)
     yield from (("pass", k, _Pass(pair.target.model, size, prompt, k + 1)) for k in LENGTHS)
     if pair.draft:
         yield "reading", prompt, _Pass(pair.draft.model, 1, 0, prompt)
