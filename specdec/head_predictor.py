@@ -36,7 +36,7 @@ class _Predictor:
         if token_prob < self._sure:
             return None
         # σ(scale·logit q + shift), with q kept away from 1 as `logit` does.
-        return 1 / (1 + self._odds * (max(1 - token_prob, 1e-6) / token_prob) ** self._power)
+        return 1 / (1 + self._odds * math.pow(max(1 - token_prob, 1e-6) / token_prob, self._power))
 
 
 class LinearPredictor(_Predictor):
