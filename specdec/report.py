@@ -42,6 +42,8 @@ def pareto(outcomes: Sequence[Outcome], file: Path) -> None:
     panels = figure.subplots(1, len(outcomes), squeeze=False)[0]
     for panel, outcome in zip(panels, outcomes, strict=True):
         _draw(panel, outcome)
+    # Beside the last panel, where it covers no system.
+    panels[-1].legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
     figure.savefig(file, dpi=120)
 
 
@@ -53,7 +55,6 @@ def _draw(panel: Any, outcome: Outcome) -> None:
         if line.V is not None and line.system != "off" and not line.system.startswith("fixed:"):
             panel.plot([line.V], [line.D], "*" if line.system == "specdec++" else "s", label=line.system)
     panel.set(title=f"temperature {outcome.temperature:g}", xlabel="verification rate V", ylabel="discard rate D")
-    panel.legend(fontsize=7)
 
 
 def _table(outcome: Outcome) -> str:
