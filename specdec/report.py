@@ -96,12 +96,12 @@ def _beside_fixed(outcome: Outcome) -> list[str]:
     best = max(fixed, key=lambda line: (line.speedup or line.whole).median)
     counted = max(fixed, key=lambda line: _middle(line.predicted))
     room = outcome.bounds.informed - _middle(counted.predicted)
-    share = (learnt.predicted.median - _middle(counted.predicted)) / room if room > 0 else None
-    told = f", {share:.0%} of the informed rule's gain" if share is not None else ""
+    gained = learnt.predicted.median - _middle(counted.predicted)
+    share = f", {gained / room:.0%} of the informed rule's gain" if room > 0 else ""
     return [
         "",
-        f"Beside the best fixed K with hindsight: by the clock (`{best.system}`) {_gain(best.ahead)}; counted "
-        f"(`{counted.system}`) {_gain(counted.counted_ahead)}{told}.",
+        f"Beside the best fixed K with hindsight: by the clock (`{best.system}`) {_percent(best.ahead)}; counted "
+        f"(`{counted.system}`) {_percent(counted.counted_ahead)}{share}.",
     ]
 
 
@@ -117,7 +117,7 @@ def _row(line: Line) -> str:
         "–" if line.predicted is None else _spread(line.predicted, 2),
         _number(line.of_oracle, 2),
         "–" if line.ahead is None or line.system == "specdec++" else _ahead(line, line.ahead),
-        "–" if line.system == "specdec++" else _gain(line.counted_ahead),
+        "–" if line.system == "specdec++" else _percent(line.counted_ahead),
     )
     return "| " + " | ".join(cells) + " |"
 
@@ -134,11 +134,9 @@ def _middle(value: Interval | None) -> float:
     return value.median if value else 0.0
 
 
-def _gain(value: Interval | None) -> str:
-    return _percent(value) if value else "–"
-
-
-def _percent(value: Interval) -> str:
+def _percent(value: Interval | None) -> str:
+    if value is None:
+        return "–"
     low, middle, high = (f"{100 * (one - 1):+.1f}" for one in (value.low, value.median, value.high))
     return f"{middle} % [{low}, {high}]"
 

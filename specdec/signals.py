@@ -53,8 +53,7 @@ def read_signals(
         of_token = peaks if greedy else _chances(dist, tokens)
     else:
         peaks = of_token
-    wanted = "entropy" in needs
-    entropies = torch.special.entr(dist).sum(-1).tolist() if wanted else [0.0] * len(tokens)
+    entropies = torch.special.entr(dist).sum(-1).tolist() if "entropy" in needs else [0.0] * len(tokens)
     return [Signal(*values) for values in zip(of_token, peaks, entropies, strict=True)]
 
 
