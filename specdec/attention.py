@@ -19,6 +19,8 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, span: Span, *, grouped
     keys, values: [rows, kv_heads, slots, head_dim], as `Span.store` returns them. grouped: heads share keys (arXiv
     2305.13245).
     """
+    if span.dense and not grouped and span.mask is not None:
+        return _as_one(queries, keys, values, span.mask)
     if not span.alone:
         return F.scaled_dot_product_attention(queries, keys, values, attn_mask=span.mask, enable_gqa=grouped)
     if span.shared:
@@ -36,3 +38,11 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, span: Span, *, grouped
             enable_gqa=grouped,
         )
     return mixed
+
+
+def _as_one(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
+    """All rows and heads as one batch of products over one piece of memory."""
+    n, heads, width, dim = queries.shape
+    scores = torch.bmm(queries.reshape(-1, width, dim), keys.flatten(0, 1).transpose(1, 2))
+    weights = torch.softmax(torch.add(mask, scores.view(n, heads, width, -1), alpha=dim**-0.5), dim=-1)
+    return torch.bmm(weights.view(n * heads, width, -1), values.flatten(0, 1)).view(n, heads, width, dim)

@@ -54,14 +54,18 @@ class LinearPredictor(_Predictor):
     def predict(
         self, hidden: Tensor, found: Sequence[Signal], places: Sequence[int], temperatures: Sequence[float]
     ) -> list[float]:
-        of_token, of_peak, of_place, of_temperature = self._weights
-        chances = list[float]()
         # mm and not mv, whose code is cold beside a model that has no use for it: 5 µs for 13.
-        states: list[float] = torch.mm(hidden, self._hidden).view(-1).tolist()
-        for state, (token, peak, _, _), place, heat in zip(states, found, places, temperatures, strict=True):
-            known = of_token * logit(token) + of_peak * logit(peak) + of_place * place + of_temperature * heat
-            chances.append(_chance(state + known + self._bias, place, self._config.lag))
-        return chances
+        states = torch.mm(hidden, self._hidden)
+        if len(found) == 1:
+            return [self._chance(states.item(), found[0], places[0], temperatures[0])]
+        told = zip(states.view(-1).tolist(), found, places, temperatures, strict=True)
+        return [self._chance(*known) for known in told]
+
+    def _chance(self, state: float, signal: Signal, place: int, temperature: float) -> float:
+        of_token, of_peak, of_place, of_temperature = self._weights
+        known = of_token * logit(signal.token_prob) + of_peak * logit(signal.max_prob)
+        known += of_place * place + of_temperature * temperature
+        return _chance(state + known + self._bias, place, self._config.lag)
 
 
 class _Room(NamedTuple):

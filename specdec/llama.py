@@ -2,9 +2,9 @@
 operations.
 
 For small models the time of a step is the time of launching operations, so the weights are prepared once: queries,
-keys and values are one product, gate and up another; the norms' gains are folded into the product that follows; each
-head's rotary halves are interleaved, so that the rotation is one complex multiplication (attention only sees q·k,
-which no permutation changes).
+keys and values are one product, gate and up another; the norms' gains are folded into the product that follows, where
+that does not cost it its faster form (`specdec.product`); each head's rotary halves are interleaved, so that the
+rotation is one complex multiplication (attention only sees q·k, which no permutation changes).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from specdec.attention import attend
 from specdec.cache import KVCache, Span
-from specdec.product import SMALL, Product
+from specdec.product import SMALL, Halves, Product, product
 
 _STATIC_ROPE = ("default", "linear", "llama3")
 _KEPT = 64
@@ -28,10 +28,12 @@ _KEPT = 64
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One layer's matrices."""
+    """One layer's matrices. before, between: the gains of its norms, where they are not folded into qkv and gate_up."""
 
+    before: Tensor | None
     qkv: Product
     out: Product
+    between: Tensor | None
     gate_up: Product
     down: Product
 
@@ -81,7 +83,7 @@ class LeanLlama:
             self._embedding: Tensor = tensors["model.embed_tokens.weight"].detach()
             self._blocks = [self._prepare(tensors, f"model.layers.{i}.") for i in range(config.num_hidden_layers)]
             self._gain: Tensor = tensors["model.norm.weight"].detach() * self.width**0.5
-            self._unembed: Tensor = unembed.detach().t()
+            self._unembed = product(unembed.detach().t(), large=False)
         # ‖x‖ and this constant under one root give the norm's ε exactly: √(Σx² + width·ε).
         self._floor = torch.tensor((self.width * config.rms_norm_eps) ** 0.5, dtype=self.dtype, device=self.device)
 
@@ -95,25 +97,27 @@ class LeanLlama:
 
     def hidden(self, ids: Tensor, span: Span) -> Tensor:
         """The last hidden state after the final norm. ids: int64 [n·width] → [n·width, hidden]."""
-        x = F.embedding(ids, self._embedding)
+        x = torch.embedding(self._embedding, ids)
         rotation, room = self._rotation(span), self._room(span)
         for layer, block in enumerate(self._blocks):
             self._layer(x, layer, block, span, rotation, room)
-        return self._normed(x) * self._gain
+        return self._normed(x, self._gain)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """[n, hidden] → [n, vocab]."""
-        return torch.mm(hidden, self._unembed)
+        found = hidden.new_empty(hidden.shape[0], self.vocab)
+        self._unembed.into(hidden, found)
+        return found if self._unembed.unit == 1 else found.mul_(self._unembed.unit)
 
     def _layer(self, x: Tensor, layer: int, block: Block, span: Span, rotation: Tensor, room: Room) -> None:
         """Add the layer's two parts to x."""
-        block.qkv.into(self._normed(x), room.qkv)
+        block.qkv.into(self._normed(x, block.before), room.qkv)
         room.turned.mul_(rotation)
         keys, values = span.store(layer, room.fresh)
         mixed = attend(room.queries, keys, values, span, grouped=self._heads != self._kv_heads)
         block.out.add_to(x, mixed.transpose(1, 2).reshape(-1, self._heads * self._dim))
-        block.gate_up.into(self._normed(x), room.inner)
-        block.down.add_to(x, F.silu(room.gate, inplace=True).mul_(room.up))
+        block.gate_up.into(self._normed(x, block.between), room.inner)
+        block.down.add_to(x, F.silu(room.gate).mul_(room.up))
 
     def _room(self, span: Span) -> Room:
         """Used by the layers in turn, and by later passes of one shape where it is small."""
@@ -133,10 +137,11 @@ class LeanLlama:
         fresh = fresh.view(count, 2, self._kv_heads, self._dim)
         return Room(qkv, torch.view_as_complex(pairs), heads, fresh, inner, *inner.chunk(2, dim=-1))
 
-    def _normed(self, x: Tensor) -> Tensor:
-        """x/√(Σx² + width·ε); the factor √width and the gain are in the matrix that follows."""
+    def _normed(self, x: Tensor, gain: Tensor | None) -> Tensor:
+        """x/√(Σx² + width·ε) times the gain; without one, it and the factor √width are in the matrix that follows."""
         norm: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-        return x / norm.hypot_(self._floor)
+        normed = x / norm.hypot_(self._floor)
+        return normed if gain is None else normed.mul_(gain)
 
     def _rotation(self, span: Span) -> Tensor:
         """e^{i·position·frequency}, complex [n·width, 1, head_dim/2], in the precision transformers computes it in."""
@@ -153,18 +158,27 @@ class LeanLlama:
             return tensors[f"{prefix}{name}.weight"]
 
         q, k = (self._interleaved(weight(f"self_attn.{kind}_proj")) for kind in "qk")
-        gate_up = torch.cat([weight("mlp.gate_proj"), weight("mlp.up_proj")])
+        inner = torch.cat([weight("mlp.gate_proj"), weight("mlp.up_proj")])
+        before, qkv = self._after_norm(torch.cat([q, k, weight("self_attn.v_proj")]), weight("input_layernorm"))
+        between, gate_up = self._after_norm(inner, weight("post_attention_layernorm"))
         return Block(
-            qkv=self._after_norm(torch.cat([q, k, weight("self_attn.v_proj")]), weight("input_layernorm")),
-            out=Product(weight("self_attn.o_proj").detach().t(), large=self._large),
-            gate_up=self._after_norm(gate_up, weight("post_attention_layernorm")),
-            down=Product(weight("mlp.down_proj").detach().t(), large=self._large),
+            before=before,
+            qkv=qkv,
+            out=product(weight("self_attn.o_proj").detach().t(), large=self._large),
+            between=between,
+            gate_up=gate_up,
+            down=product(weight("mlp.down_proj").detach().t(), large=self._large),
         )
 
     def _interleaved(self, projection: Tensor) -> Tensor:
         halves: Tensor = projection.view(-1, 2, self._dim // 2, self.width)
         return halves.transpose(1, 2).reshape(-1, self.width)
 
-    def _after_norm(self, weight: Tensor, gain: Tensor) -> Product:
-        scaled: Tensor = weight * gain * self.width**0.5
-        return Product(scaled.detach().t(), large=self._large)
+    def _after_norm(self, weight: Tensor, gain: Tensor) -> tuple[Tensor | None, Product]:
+        """The gain that is left to apply, and the product after it. Folded into the matrix it costs nothing, but what
+        float16 held exactly it would hold no more."""
+        weight, gain = weight.detach(), gain.detach() * self.width**0.5
+        halves = Halves.of(weight.t())
+        if halves is not None:
+            return gain * halves.unit, halves
+        return None, product((weight * gain).t(), large=self._large)

@@ -70,9 +70,10 @@ def with_head(
 ) -> list[Signal]:
     """The same signals with the head's prediction in `accept`. told: gives places and temperatures as for `predict`,
     and is not called where nothing has to be predicted: of most tokens q(x) says enough."""
-    if len(found) == 1 and (alone := head.known(found[0].token_prob)) is not None:
-        # What most tokens of a single row come to: beside a small draft every list is felt.
-        return [Signal(*found[0][:3], alone)]
+    if len(found) == 1:
+        # Beside a small draft every list is felt.
+        alone = head.known(found[0].token_prob)
+        return [Signal(*found[0][:3], head.predict(hidden, found, *told())[0] if alone is None else alone)]
     known = [head.known(signal.token_prob) for signal in found]
     chances = [chance for chance in known if chance is not None]
     if len(chances) < len(known):
