@@ -1,16 +1,18 @@
 """The two model pairs that speculative decoding is measured on, and the measurement.
 
-    python bench/specdec_pairs.py [--pairs zoo deep] [--temperature 0 1] [--count 300] [--tokens 100] [--repeats 5]
-        [--head FOLDER] [--batches 1 2 4 8 16 64] [--assisted] [--json FILE] [--page FILE] [--plot FILE]
+    python bench/specdec_pairs.py [--pairs zoo deep] [--temperature 0 1] [--count 600] [--tokens 100] [--repeats 5]
+        [--screen 100] [--head FOLDER] [--batches 1 2 4 8 16 64] [--assisted] [--json FILE] [--page FILE] [--plot FILE]
 
 *zoo*: the zoo's `captain` (128 × 8) and the draft that was trained for it, `captain-draft` (96 × 2).
 *deep*: a target of 256 × 12 with the same draft. **It is not a model of its own**: it is the captain, grown without
 changing its function. Layers are repeated with outputs of zero, and the residual stream is carried twice. So it costs
 what a 256 × 12 model costs, and what it writes has the captain's law: acceptance is the first pair's, c is not.
 
-Prompts are held-out questions of the zoo's families, put as every role; no head and no model has seen them. The
-threshold of `specdec++` is derived from the costs measured here. Prints a table for each temperature (see
-`python -m specdec bench`), then by batch size what speculation is worth, and one JSON line.
+Prompts are held-out questions of the zoo's families, put as every role; no head and no model has seen them. Of the
+fixed lengths 1 to 20 each is measured once on some of the prompts first (`--screen`), and those go on that could be the
+best: by the clock and counted, the three fastest of each. The threshold of `specdec++` is derived from the costs
+measured here. Prints a table for each temperature (see `python -m specdec bench`), then by batch size what speculation
+is worth, and one JSON line.
 """
 
 from __future__ import annotations
@@ -111,6 +113,7 @@ def measured(name: str, pair: Pair, options: argparse.Namespace) -> tuple[str, d
     """Tables of one pair as Markdown, and what they hold."""
     from dataclasses import asdict
 
+    from bench.fixed_lengths import screened
     from specdec.assisted import Assisted
     from specdec.bench import ADAPTIVE, FIXED, PLAIN, Plan, bench
     from specdec.calibrate import load_windows
@@ -118,15 +121,21 @@ def measured(name: str, pair: Pair, options: argparse.Namespace) -> tuple[str, d
     from specdec.crossover import markdown as batches
     from specdec.report import as_json, markdown, pareto
 
-    systems = tuple(options.policies or (PLAIN, *ADAPTIVE, *TUNED, *FIXED))
+    chosen = tuple(options.policies or (PLAIN, *ADAPTIVE, *TUNED))
     foreign = {"hf-assisted": Assisted(pair.target, pair.draft)} if options.assisted else {}
-    outcomes, said = [], lambda line: print(f"{name}: {line}", file=sys.stderr)
+    outcomes, screens, said = [], list[str](), lambda line: print(f"{name}: {line}", file=sys.stderr)
     prompts = _prompts(options)
     for heat in options.temperature:
-        plan = Plan((heat,), options.repeats, 1, options.tokens, options.seed, systems)
         decoder = head_for(pair, options.head, heat)
+        fixed = FIXED
+        if options.screen:
+            plan = Plan((heat,), 1, 1, options.tokens, options.seed)
+            fixed, table = screened(decoder, prompts[: options.screen], plan)
+            screens.append(table)
+            said(f"temperature {heat:g}: {', '.join(fixed)} go on")
+        plan = Plan((heat,), options.repeats, 1, options.tokens, options.seed, (*chosen, *fixed))
         outcomes += bench(decoder, prompts, plan, foreign, said)
-    text = f"## {name}: {pair.target.name} with {pair.draft.name}\n\n{markdown(outcomes)}"
+    text = "\n".join([f"## {name}: {pair.target.name} with {pair.draft.name}\n", markdown(outcomes), *screens])
     print(text, flush=True)
     points = crossover(decoder, prompts, load_windows(options.head), plan, options.batches, said)
     print(batches(points), flush=True)
@@ -157,7 +166,10 @@ def _read(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--draft", type=Path, help=f"another draft than the zoo's {DRAFT}")
     parser.add_argument("--head", type=Path, help="its acceptance head (default: the zoo's)")
     parser.add_argument("--temperature", type=float, nargs="+", default=[0.0, 1.0])
-    parser.add_argument("--count", type=int, default=300, help="prompts")
+    parser.add_argument("--count", type=int, default=600, help="prompts; of each come some 33 tokens")
+    parser.add_argument(
+        "--screen", type=int, default=100, help="prompts that all fixed K are tried on; 0 = all, -1 = none"
+    )
     parser.add_argument("--families", nargs="+", help="ledger, minicode (default: those of the captain)")
     parser.add_argument("--tokens", type=int, default=100, help="most tokens a prompt")
     parser.add_argument("--repeats", type=int, default=5)

@@ -313,8 +313,8 @@ class KVCache:
         """Room of this shape, where the store was once if that is enough."""
         size = math.prod(shape)
         if not size <= self._spare.numel() <= 8 * size:
-            # Half as much again, so that what comes next fits as well: only what is used is ever touched.
-            self._spare = self._store.new_empty(size * 3 // 2)
+            # A quarter more, so that what comes next fits as well: only what is used is ever touched.
+            self._spare = self._store.new_empty(size * 5 // 4)
         return self._spare[:size].view(shape)
 
 

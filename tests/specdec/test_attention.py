@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from specdec.cache import KVCache, _shared
+from specdec.cache import KVCache, Span, _shared
 from specdec.llama import LeanLlama
 from specdec.models import LanguageModel, feed
 from specdec.transformers_model import TransformersModel
@@ -97,3 +97,84 @@ def test_room_that_one_long_row_took_is_given_back() -> None:
         assert cache._store.nbytes < full / 4
         found = feed(model, cache, [0], [[1, 2, 3]])
         assert torch.allclose(found, _by_itself(model, texts[1], [1, 2, 3]), atol=1e-12)
+
+
+MANY = [[(7 * i + j) % 50 for j in range(length)] for i, length in enumerate((105, 119, 112, 130, 127, 108))]
+
+
+@pytest.mark.parametrize("kv_heads", [2, 4])
+@pytest.mark.parametrize("widths", [(1,) * 6, (1, 3, 2, 4, 1, 2)])
+def test_many_rows_read_one_piece_of_memory_and_see_what_they_see_by_themselves(
+    widths: tuple[int, ...], kv_heads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny = llama(dtype=torch.float64, max_position_embeddings=512, num_key_value_heads=kv_heads)
+    model = LeanLlama.of(tiny, "tiny")
+    spans = _watched(monkeypatch)
+    with torch.inference_mode():
+        cache = model.new_cache()
+        rows = [cache.add_row() for _ in MANY]
+        feed(model, cache, rows, [text[:-width] for text, width in zip(MANY, widths, strict=True)])
+        found = feed(model, cache, rows, [text[-width:] for text, width in zip(MANY, widths, strict=True)])
+        expected = [_by_itself(model, text[:-width], text[-width:]) for text, width in zip(MANY, widths, strict=True)]
+    assert spans[1].dense
+    assert spans[1].known[0][0].is_contiguous()
+    assert torch.allclose(found, torch.cat(expected), atol=1e-12)
+
+
+def test_rows_that_come_and_go_and_grow_keep_what_they_hold() -> None:
+    tiny = llama(dtype=torch.float64, max_position_embeddings=2048, num_key_value_heads=4)
+    model = LeanLlama.of(tiny, "tiny")
+    with torch.inference_mode():
+        cache, texts = model.new_cache(), [list(text) for text in MANY]
+        for text in texts:
+            feed(model, cache, [cache.add_row()], [text])
+        for step in range(150):
+            feed(model, cache, range(len(texts)), [[step % 50]] * len(texts))
+            texts = [[*text, step % 50] for text in texts]
+            if step % 40 == 39:
+                # The last row takes the place of the one that leaves; another joins behind it.
+                cache.drop_row(1)
+                texts[1] = texts.pop()
+                texts.append([3, 4, 5])
+                feed(model, cache, [cache.add_row()], [texts[-1]])
+        found = feed(model, cache, range(len(texts)), [[9]] * len(texts))
+        expected = [_by_itself(model, text, [9]) for text in texts]
+    assert torch.allclose(found, torch.cat(expected), atol=1e-12)
+
+
+def test_single_rows_are_read_in_the_same_places_again_after_the_room_has_moved() -> None:
+    model = LeanLlama.of(llama(dtype=torch.float64, max_position_embeddings=2048), "tiny")
+    with torch.inference_mode():
+        cache = model.new_cache()
+        row = cache.add_row()
+        for text in (MANY[0], MANY[3]):
+            cache.roll_back(row, 0)
+            feed(model, cache, [row], [text])
+            assert torch.allclose(feed(model, cache, [row], [[7]]), _by_itself(model, text, [7]), atol=1e-12)
+        cache.roll_back(row, len(MANY[3]))
+        feed(model, cache, [row], [[j % 50 for j in range(700)]])  # beyond the room there was
+        cache.roll_back(row, len(MANY[3]))
+        assert torch.allclose(feed(model, cache, [row], [[8]]), _by_itself(model, MANY[3], [8]), atol=1e-12)
+
+
+def test_room_is_as_wide_as_many_rows_need_and_narrower_when_a_long_one_leaves() -> None:
+    cache = KVCache(1, 1, 2, torch.float32, torch.device("cpu"), apart=True)
+    rows = [cache.add_row() for _ in range(4)]
+    cache.open(rows, [300, 20, 30, 25])
+    wide = cache._store.shape[4]
+    assert 300 < wide < 400
+    cache.drop_row(0)
+    assert 30 < cache._store.shape[4] < 100
+    assert cache.lengths == [25, 20, 30]
+
+
+def _watched(monkeypatch: pytest.MonkeyPatch) -> list[Span]:
+    """The spans that are opened from here on."""
+    spans, opened = list[Span](), KVCache.open
+
+    def note(self: KVCache, rows: Any, counts: Any) -> Span:
+        spans.append(opened(self, rows, counts))
+        return spans[-1]
+
+    monkeypatch.setattr(KVCache, "open", note)
+    return spans
