@@ -19,7 +19,8 @@ from torch import Tensor
 
 from specdec.attention import attend
 from specdec.cache import KVCache, Span
-from specdec.product import SMALL, Halves, Product, product
+from specdec.halves import Halves
+from specdec.product import SMALL, Product, product
 
 _STATIC_ROPE = ("default", "linear", "llama3")
 _KEPT = 64

@@ -2,27 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
-
 import pytest
 import torch
 from torch import Tensor
 
 from specdec import product as layouts
-from specdec.product import Floats, Halves, Product, product
-
-
-def fitting(rows: int, columns: int, unit: float = 1.0) -> Tensor:
-    """Weights that float16 holds, times a power of two."""
-    generator = torch.Generator().manual_seed(0)
-    return torch.randn(rows, columns, generator=generator).half().float() * unit
-
-
-def of_halves(weight: Tensor) -> Halves:
-    made = Halves.of(weight)
-    if made is None:
-        pytest.skip("torch has no product with float16 weights here")
-    return made
+from specdec.product import Floats, Product, product
 
 
 def check(made: Product, weight: Tensor, dtype: torch.dtype) -> None:
@@ -46,68 +31,6 @@ def test_every_layout_gives_the_product(large: bool, dtype: torch.dtype) -> None
     weight = torch.randn(24, 40, generator=generator, dtype=dtype)
     assert isinstance(product(weight, large=large), Floats)
     check(product(weight, large=large), weight, dtype)
-
-
-@pytest.mark.parametrize("unit", [1.0, 2.0**-9, 2.0**-40, 2.0**20])
-def test_weights_that_float16_holds_are_kept_so_and_lose_nothing(unit: float) -> None:
-    weight = fitting(24, 40, unit)
-    made = of_halves(weight)
-    check(made, weight, torch.float32) if unit <= 1 else None
-    # Rows of the unit matrix read the weights back, to the bit.
-    found = torch.empty(24, 40)
-    made.into(torch.eye(24), found)
-    assert torch.equal(found * made.unit, weight)
-
-
-def test_a_row_has_the_same_bits_alone_and_among_others() -> None:
-    made, x = of_halves(fitting(96, 288)), torch.randn(40, 96, generator=torch.Generator().manual_seed(2))
-    together = torch.empty(40, 288)
-    made.into(x, together)
-    for rows in (1, 2, 5, 16):
-        found = torch.empty(rows, 288)
-        made.into(x[:rows].contiguous(), found)
-        assert torch.equal(found, together[:rows])
-
-
-@pytest.mark.parametrize(
-    "weight",
-    [
-        torch.full((8, 8), 1.0 + 2**-12),
-        # The largest and the smallest are too far apart for one power of two.
-        torch.diag(torch.tensor([2.0**20, *[2.0**-20] * 7])),
-        torch.full((8, 8), torch.nan),
-        torch.full((8, 8), torch.inf),
-        fitting(8, 8).double(),
-        torch.empty(0, 8),
-    ],
-    ids=["too fine", "too wide", "nan", "infinite", "float64", "empty"],
-)
-def test_what_float16_does_not_hold_is_not_kept_in_it(weight: Tensor) -> None:
-    assert Halves.of(weight) is None
-
-
-@pytest.mark.parametrize("wrong", [AttributeError("gone"), RuntimeError("no such processor"), TypeError("changed")])
-def test_where_torch_has_no_such_product_weights_stay_as_they_are(
-    wrong: Exception, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def missing(x: Tensor, packed: Tensor, out: Tensor | None = None) -> Tensor:
-        raise wrong
-
-    monkeypatch.setattr(layouts, "_by_fbgemm", missing)
-    weight = fitting(24, 40)
-    assert isinstance(product(weight, large=False), Floats)
-    check(product(weight, large=False), weight, torch.float32)
-
-
-def test_a_product_that_computes_something_else_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layouts, "_by_fbgemm", lambda x, packed, out=None: torch.zeros(len(x), 40))
-    assert isinstance(product(fitting(24, 40), large=False), Floats)
-
-
-def test_packing_says_nothing() -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        check(product(fitting(24, 40), large=False), fitting(24, 40), torch.float32)
 
 
 def test_where_there_is_no_onednn_the_product_does_without(monkeypatch: pytest.MonkeyPatch) -> None:
