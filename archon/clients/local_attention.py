@@ -22,6 +22,11 @@ class Heads(NamedTuple):
     width: int
     """Numbers a head."""
 
+    @property
+    def scale(self) -> float:
+        """On the products of queries and keys (Vaswani et al. 2017, arXiv:1706.03762)."""
+        return float(self.width**-0.5)
+
 
 class Span:
     """One pool's rows in a step: where they stand among all tokens of the step and what they may attend to."""
@@ -62,7 +67,7 @@ class Span:
             return
         keys, values = data[:, : len(fresh)].reshape(2, -1, self.pool.capacity, heads.width).unbind()
         grouped = queries.reshape(len(keys), -1, heads.width)
-        weights = torch.baddbmm(self._mask, grouped, keys.transpose(1, 2)).softmax(-1)
+        weights = torch.baddbmm(self._mask, grouped, keys.transpose(1, 2), alpha=heads.scale).softmax(-1)
         attended[self._tokens] = torch.bmm(weights, values).view(len(fresh), -1)
 
     def _attend_blocks(self, data: Tensor, queries: Tensor, attended: Tensor) -> None:
@@ -81,7 +86,7 @@ class Span:
             for head in range(heads.keys):
                 keys, values = data[:, block.row, head, : block.capacity].unbind()
                 asked = queries[block.begin : block.end, head * group : (head + 1) * group]
-                weights = torch.baddbmm(mask, asked, keys.t().expand(count, -1, -1)).softmax(-1)
+                weights = torch.baddbmm(mask, asked, keys.t().expand(count, -1, -1), alpha=heads.scale).softmax(-1)
                 found = torch.bmm(weights, values.expand(count, -1, -1))
                 attended[block.begin : block.end, head * width : (head + 1) * width] = found.view(count, width)
         for turn in self._turns:
@@ -89,7 +94,7 @@ class Span:
             keys, values = data[:, :rows, :, :capacity].reshape(2, -1, capacity, heads.width).unbind()
             mask = self._mask[turn.tokens, :, :capacity].repeat_interleave(heads.keys, 0)
             grouped = queries[turn.tokens].reshape(len(keys), group, heads.width)
-            weights = torch.baddbmm(mask, grouped, keys.transpose(1, 2)).softmax(-1)
+            weights = torch.baddbmm(mask, grouped, keys.transpose(1, 2), alpha=heads.scale).softmax(-1)
             attended[turn.kept] = torch.bmm(weights, values).view(rows, -1)[turn.rows]
 
 

@@ -1,10 +1,10 @@
 """A lean Llama: the forward of `LlamaForCausalLM` (Touvron et al. 2023, arXiv:2302.13971) for many rows at once.
 
-Norm weights and the attention scale are folded into the matrices that follow, queries, keys and values are one product,
-gate and up another. **A row's results do not depend on the rows beside it**, bit for bit, where the BLAS library
-treats rows alike: products always have a multiple of 16 rows, a prompt attends to itself alone, and the shape of a
-token's attention follows from its own position, alone or in a block of drafted ones. `local_probe`
-checks that on the machine at hand.
+Queries, keys and values are one product, gate and up another, and weights that float16 holds are multiplied from it
+(`specdec.halves`). **A row's results do not depend on the rows beside it**, bit for bit: a product from float16 gives a
+row the same bits in any company; others do where the BLAS library treats rows alike, for which they have a multiple of
+16 rows. A prompt attends to itself alone, and the shape of a token's attention follows from its own
+position, alone or in a block of drafted ones. `local_probe` checks that on the machine at hand.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from specdec.product import Product
+
 _ROW_MULTIPLE = 16
 """BLAS kernels for fewer rows, or for what is left of a tile, sum in another order (measured with MKL and OpenBLAS)."""
 
@@ -31,36 +33,51 @@ class Shape(NamedTuple):
     heads: int
     kv_heads: int
     head_dim: int
+    inner: int
+    words: int
     context: int
     epsilon: float
     theta: float
 
 
 class LayerWeights(NamedTuple):
-    """One layer's matrices, each [in, out]."""
+    """One layer's products, and the weights of its norms where they are not folded into the product that follows."""
 
-    qkv: Tensor
-    out: Tensor
-    gate_up: Tensor
-    down: Tensor
+    before: Tensor | None
+    qkv: Product
+    out: Product
+    between: Tensor | None
+    gate_up: Product
+    down: Product
 
 
 class Weights(NamedTuple):
-    """All matrices, norm weights and attention scale folded in."""
+    """All of a model. last: as in `LayerWeights`, of the norm before the head."""
 
     embedding: Tensor
     layers: tuple[LayerWeights, ...]
-    head: Tensor
+    last: Tensor | None
+    head: Product
+
+    @property
+    def products(self) -> list[Product]:
+        layers = ((layer.qkv, layer.out, layer.gate_up, layer.down) for layer in self.layers)
+        return [self.head, *(product for products in layers for product in products)]
 
 
 class Llama:
     """A `LocalModel`."""
 
     def __init__(self, shape: Shape, weights: Weights) -> None:
+        from specdec.halves import Halves
+
         self._shape = shape
         self._weights = weights
+        self._exact = all(isinstance(one, Halves) for one in weights.products)
         self._heads = Heads(shape.heads, shape.kv_heads, shape.head_dim)
+        self._width = (shape.heads + 2 * shape.kv_heads) * shape.head_dim
         self._dtype = weights.embedding.dtype
+        self._floor = weights.embedding.shape[1] * shape.epsilon
         self._pools = Pools(shape.layers, shape.kv_heads, shape.head_dim, self._dtype)
         self._cos, self._sin = _rotations(shape, self._dtype)
 
@@ -97,8 +114,8 @@ class Llama:
         spans = spans_of(self._pools, self._heads)
         rows = [row for span in spans for row in span.pool.rows]
         fed = [token for row in rows for token in (row.token, *row.drafted)]
-        positions = _padded([position for span in spans for position in span.positions])
-        x = self._weights.embedding[_padded(fed)]
+        positions = self._padded([position for span in spans for position in span.positions])
+        x = self._weights.embedding[self._padded(fed)]
         cos, sin = self._cos[positions], self._sin[positions]
         attended = torch.zeros(len(x), self._shape.heads * self._shape.head_dim, dtype=self._dtype)
         for index, layer in enumerate(self._weights.layers):
@@ -116,11 +133,11 @@ class Llama:
 
         ends = torch.tensor([len(prompt) for prompt in prompts]).cumsum(0).tolist()
         bounds = [(end - len(prompt), end) for prompt, end in zip(prompts, ends, strict=True)]
-        positions = _padded([index for prompt in prompts for index in range(len(prompt))])
-        x = self._weights.embedding[_padded([token for prompt in prompts for token in prompt])]
+        positions = self._padded([index for prompt in prompts for index in range(len(prompt))])
+        x = self._weights.embedding[self._padded([token for prompt in prompts for token in prompt])]
         cos, sin = self._cos[positions], self._sin[positions]
         wanted = [i for (begin, end), start in zip(bounds, starts, strict=True) for i in range(begin + start, end)]
-        kept = _padded(wanted)
+        kept = self._padded(wanted)
         stored = []
         for index, layer in enumerate(self._weights.layers):
             qkv = self._projected(x, layer, cos, sin)
@@ -138,26 +155,40 @@ class Llama:
         import torch
 
         shape = self._shape
-        qkv = (self._normed(x) @ layer.qkv).view(len(x), -1, shape.head_dim)
+        qkv = self._multiplied(layer.qkv, x, layer.before, self._width).view(len(x), -1, shape.head_dim)
         turned = qkv[:, : shape.heads + shape.kv_heads]
         torch.addcmul(turned * cos, turned.roll(shape.head_dim // 2, -1), sin, out=turned)
         return qkv
 
     def _transformed(self, x: Tensor, attended: Tensor, layer: LayerWeights) -> Tensor:
-        import torch
+        """x with the rest of the layer added, in place."""
         from torch.nn import functional
 
-        x = torch.addmm(x, attended, layer.out)
-        gate, up = (self._normed(x) @ layer.gate_up).chunk(2, -1)
-        return torch.addmm(x, functional.silu(gate).mul_(up), layer.down)
-
-    def _normed(self, x: Tensor) -> Tensor:
-        from torch.nn import functional
-
-        return functional.rms_norm(x, x.shape[-1:], eps=self._shape.epsilon)
+        layer.out.add_to(x, attended)
+        gate, up = self._multiplied(layer.gate_up, x, layer.between, 2 * self._shape.inner).chunk(2, -1)
+        layer.down.add_to(x, functional.silu(gate).mul_(up))
+        return x
 
     def _head(self, x: Tensor) -> Tensor:
-        return self._normed(x) @ self._weights.head
+        return self._multiplied(self._weights.head, x, self._weights.last, self._shape.words)
+
+    def _multiplied(self, product: Product, x: Tensor, gain: Tensor | None, width: int) -> Tensor:
+        """The product of what the norm makes of x, x/√(Σx² + size·ε) times the gain."""
+        import torch
+
+        # In fewer operations than torch's own norm, all of them rounded alike in vectors and at their ends.
+        norm: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+        normed = x / norm.square_().add_(self._floor).sqrt_()
+        out = x.new_empty(len(x), width)
+        product.into(normed if gain is None else normed.mul_(gain), out)
+        return out
+
+    def _padded(self, values: list[int]) -> Tensor:
+        import torch
+
+        # Of more rows the operations between products may be cut among threads, and not between two rows.
+        alone = self._exact and len(values) <= _ROW_MULTIPLE
+        return torch.tensor(values if alone else values + [0] * (-len(values) % _ROW_MULTIPLE))
 
     def _causal(self, qkv: Tensor, start: int) -> Tensor:
         """Attention within one prompt, for the queries from `start` on: [queries, heads * head_dim]."""
@@ -172,7 +203,7 @@ class Llama:
         if 0 < start < length - 1:
             mask = torch.ones(length - start, length, dtype=torch.bool).tril(start)
         found = functional.scaled_dot_product_attention(
-            queries[None, :, start:], keys[None], values[None], mask, is_causal=start == 0 and length > 1, scale=1.0
+            queries[None, :, start:], keys[None], values[None], mask, is_causal=start == 0 and length > 1
         )
         return found[0].transpose(0, 1).reshape(length - start, -1)
 
@@ -182,12 +213,6 @@ class Llama:
         heads = self._shape.kv_heads
         parts = [part[begin:end].view(end - begin, 2, heads, self._shape.head_dim) for part in stored]
         return torch.stack(parts).permute(0, 2, 3, 1, 4).contiguous()
-
-
-def _padded(values: list[int]) -> Tensor:
-    import torch
-
-    return torch.tensor(values + [0] * (-len(values) % _ROW_MULTIPLE))
 
 
 def _filled(x: Tensor, rows: int) -> Tensor:

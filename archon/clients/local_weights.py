@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from archon.clients.local_llama import LayerWeights, Llama, Shape, Weights
+    from specdec.product import Product
 
 
 def read_config(folder: Path) -> Mapping[str, Any]:
@@ -115,6 +116,8 @@ def _shape(config: Mapping[str, Any]) -> Shape:
         heads=heads,
         kv_heads=config.get("num_key_value_heads") or heads,
         head_dim=config.get("head_dim") or config["hidden_size"] // heads,
+        inner=config["intermediate_size"],
+        words=config["vocab_size"],
         context=config.get("max_position_embeddings", 2048),
         epsilon=config.get("rms_norm_eps", 1e-6),
         theta=config.get("rope_theta") or rope.get("rope_theta") or 10_000.0,
@@ -122,30 +125,52 @@ def _shape(config: Mapping[str, Any]) -> Shape:
 
 
 def _fused(tensors: Mapping[str, Tensor], shape: Shape, config: Mapping[str, Any], dtype: torch.dtype) -> Weights:
-    import torch
-
     from archon.clients.local_llama import Weights
 
     embedding = tensors["model.embed_tokens.weight"]
     head = embedding if config.get("tie_word_embeddings") else tensors["lm_head.weight"]
-    norm = tensors["model.norm.weight"]
     layers = tuple(_layer(tensors, f"model.layers.{i}.", shape, dtype) for i in range(shape.layers))
-    folded = head.to(torch.float64) * norm.to(torch.float64)
-    return Weights(embedding.to(dtype), layers, folded.to(dtype).t())
+    return Weights(embedding.to(dtype), layers, *_after_norm(_exact(head), tensors["model.norm.weight"], dtype))
 
 
 def _layer(tensors: Mapping[str, Tensor], prefix: str, shape: Shape, dtype: torch.dtype) -> LayerWeights:
     import torch
 
     from archon.clients.local_llama import LayerWeights
+    from specdec.product import product
 
-    def exact(name: str) -> Tensor:
-        return tensors[f"{prefix}{name}.weight"].to(torch.float64)
+    def weight(name: str) -> Tensor:
+        return tensors[f"{prefix}{name}.weight"]
+
+    def plain(name: str) -> Product:
+        return product(weight(name).to(dtype).t(), large=False)
 
     width, kv_width = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
-    queries = exact("self_attn.q_proj").view(width, -1) * shape.head_dim**-0.5
-    keys, values = (exact(f"self_attn.{name}_proj").view(kv_width, -1) for name in "kv")
-    qkv = torch.cat((queries, keys, values)) * exact("input_layernorm")
-    gate_up = torch.cat((exact("mlp.gate_proj"), exact("mlp.up_proj"))) * exact("post_attention_layernorm")
-    matrices = (qkv, exact("self_attn.o_proj"), gate_up, exact("mlp.down_proj"))
-    return LayerWeights(*(matrix.to(dtype).t() for matrix in matrices))
+    rows = (("q", width), ("k", kv_width), ("v", kv_width))
+    qkv = torch.cat([_exact(weight(f"self_attn.{name}_proj")).view(size, -1) for name, size in rows])
+    gate_up = torch.cat([_exact(weight(f"mlp.{name}_proj")) for name in ("gate", "up")])
+    return LayerWeights(
+        *_after_norm(qkv, weight("input_layernorm"), dtype),
+        plain("self_attn.o_proj"),
+        *_after_norm(gate_up, weight("post_attention_layernorm"), dtype),
+        plain("mlp.down_proj"),
+    )
+
+
+def _after_norm(weight: Tensor, gain: Tensor, dtype: torch.dtype) -> tuple[Tensor | None, Product]:
+    """The gain that the norm has to apply, √width in it, and the product after it: folded into the matrix it costs
+    nothing, but what float16 held exactly it would hold no more."""
+    from specdec.halves import Halves
+    from specdec.product import Floats
+
+    gain = _exact(gain) * len(gain) ** 0.5
+    halves = Halves.of(weight.to(dtype).t())
+    if halves is not None:
+        return (gain * halves.unit).to(dtype), halves
+    return None, Floats((weight * gain).to(dtype).t(), large=False)
+
+
+def _exact(tensor: Tensor) -> Tensor:
+    import torch
+
+    return tensor.to(torch.float64)
