@@ -3,7 +3,7 @@
     python bench/specdec_pairs.py [--pairs zoo deep] [--temperature 0 1] [--count 600] [--tokens 100] [--repeats 5]
         [--screen 100] [--head FOLDER] [--batches 1 2 4 8 16 64] [--assisted] [--json FILE] [--page FILE] [--plot FILE]
 
-*zoo*: the zoo's `captain` (128 × 8) and the draft that was trained for it, `captain-draft` (96 × 2).
+*zoo*: the zoo's `captain` (128 × 8) and the draft that was trained for it, `captain-draft` (128 × 2).
 *deep*: a target of 256 × 12 with the same draft. **It is not a model of its own**: it is the captain, grown without
 changing its function. Layers are repeated with outputs of zero, and the residual stream is carried twice. So it costs
 what a 256 × 12 model costs, and what it writes has the captain's law: acceptance is the first pair's, c is not.

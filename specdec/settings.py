@@ -32,7 +32,7 @@ class Training:
     temperatures: tuple[float, ...] = (0.0, 0.7, 1.0)
     tokens: int = 128
     dev: float = 0.1
-    rate: float = 2e-3
+    rate: float = 1e-3
     batch: int = 256
     seed: int = 0
     sure: float = 0.8

@@ -72,8 +72,10 @@ def with_head(
     and is not called where nothing has to be predicted: of most tokens q(x) says enough."""
     if len(found) == 1:
         # Beside a small draft every list is felt.
-        alone = head.known(found[0].token_prob)
-        return [Signal(*found[0][:3], head.predict(hidden, found, *told())[0] if alone is None else alone)]
+        of_token, peak, entropy, _ = found[0]
+        alone = head.known(of_token)
+        chance = head.predict(hidden, found, *told())[0] if alone is None else alone
+        return [Signal(of_token, peak, entropy, chance)]
     known = [head.known(signal.token_prob) for signal in found]
     chances = [chance for chance in known if chance is not None]
     if len(chances) < len(known):

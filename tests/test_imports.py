@@ -63,7 +63,7 @@ ALLOWED: dict[str, set[str]] = {
     "archon.search": _RUN | {"archon.picture", "archon.evals", "archon.search", "archon.clients", *_FILES},
     "archon.proxy": _RUN
     | {"archon.picture", "archon.clients", "archon.proxy", "archon.sandbox", "archon.__version__", *_FILES},
-    "archon.zoo": _VALUES | {"archon.zoo", "archon.extract", "archon.sandbox"},
+    "archon.zoo": _VALUES | {"archon.zoo", "archon.extract", "archon.sandbox", "specdec"},
     "layers": _VALUES | {"layers"},
     "specdec": {"specdec"},
 }

@@ -8,24 +8,27 @@ then on the answers of fresh lessons.
 
 import json
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from archon.zoo import path
-from archon.zoo.encoding import EOS, encode
+from archon.zoo.encoding import encode
 from archon.zoo.generate import Prompt, Speaker
-from archon.zoo.lessons import Lesson, example, step_lessons
+from archon.zoo.lessons import Lesson, example, micro_batches, step_lessons
+from archon.zoo.network import shrink
 from archon.zoo.recipes import Recipe
 from archon.zoo.train import Trainer
 
 if TYPE_CHECKING:
     import torch
 
-_DRAWN = 12_000  # answers the teacher draws, one a prompt
+_DRAWN = 40_000  # answers the teacher draws, one a prompt; what it says of them takes 3 GB
 _LONGEST_PROMPT, _LONGEST = 300, 160  # tokens of its prompt and of the answer
 _TEMPERATURES = (0.0, 0.7, 1.0)
 _FRESH = 8  # every so many steps the lessons are fresh ones
+_READ = 8192  # tokens of answers that the teacher reads at once
 
 
 class Distiller(Trainer):
@@ -36,6 +39,8 @@ class Distiller(Trainer):
         if made_by.teacher is None:
             raise ValueError(f"zoo: the recipe of {made_by.name!r} names no teacher to distil")
         self.teacher, self._count = Speaker.load(path(made_by.teacher)), drawn
+        if made_by.hidden == self.teacher.model.config.hidden_size:
+            shrink(self.teacher.model, self.model)
         self._own = self._teachers_answers()
         self._known = self._foreseen_own()
 
@@ -52,9 +57,7 @@ class Distiller(Trainer):
         """Summed cross entropy of the draft against the teacher's probabilities on the answer tokens of one batch."""
         import torch
 
-        width = max(len(made.ids) for made in batch)
-        ids = torch.tensor([made.ids + [0] * (width - len(made.ids)) for made in batch])
-        taught = torch.tensor([[made.prompt <= i < len(made.ids) for i in range(1, width)] for made in batch])
+        ids, taught = _padded(batch)
         hidden = self.model.model(input_ids=ids, use_cache=False).last_hidden_state
         logits = self.model.lm_head(hidden[:, :-1][taught])
         known = [self._known.get(id(made)) for made in batch]
@@ -76,10 +79,11 @@ class Distiller(Trainer):
         import torch
 
         known = dict[int, torch.Tensor]()
-        for made in self._own:
-            ids = torch.tensor([made.ids])
-            taught = torch.arange(1, len(made.ids)).unsqueeze(0) >= made.prompt
-            known[id(made)] = self._foreseen(ids, taught).half()
+        for batch in micro_batches(sorted(self._own, key=lambda made: len(made.ids)), _READ):
+            ids, taught = _padded(batch)
+            lines = torch.split(self._foreseen(ids, taught).half(), taught.sum(1).tolist())
+            # Of its own, each: views of one batch's would keep all of it in memory.
+            known |= {id(made): line.clone() for made, line in zip(batch, lines, strict=True)}
         return known
 
     def _teachers_answers(self) -> list[Lesson]:
@@ -93,25 +97,33 @@ class Distiller(Trainer):
         return [Lesson(prompt + answer, len(prompt), len(prompt + answer)) for prompt, answer in rows]
 
     def _drawn(self) -> list[tuple[list[int], list[int]]]:
+        from specdec import Sampling, SpecDecoder
+
         rng, part = random.Random(f"drawn:{self.recipe.seed}"), self.recipe.parts[0]
         roles, weights = zip(*(part.shares or self.recipe.shares), strict=True)
-        prompts = list[Prompt]()
+        prompts = list[list[int]]()
         while len(prompts) < self._count:
-            prompt = self._prompt(rng, rng.choices(roles, weights)[0])
-            if len(encode(self.vocabulary, *prompt)) <= _LONGEST_PROMPT:
-                prompts.append(prompt)
-        pairs = list[tuple[list[int], list[int]]]()
-        for place, temperature in enumerate(_TEMPERATURES):
-            asked = prompts[place :: len(_TEMPERATURES)]
-            said = self.teacher.say(asked, temperature=temperature, seed=self.recipe.seed, most=_LONGEST, batch=64)
-            pairs += [
-                (encode(self.vocabulary, *prompt), self._answer(text)) for prompt, text in zip(asked, said, strict=True)
-            ]
-        return pairs
+            ids = encode(self.vocabulary, *self._prompt(rng, rng.choices(roles, weights)[0]))
+            if len(ids) <= _LONGEST_PROMPT:
+                prompts.append(ids)
+        samplings = [
+            Sampling(temperature=_TEMPERATURES[i % len(_TEMPERATURES)], max_tokens=_LONGEST, seed=i)
+            for i in range(len(prompts))
+        ]
+        said = SpecDecoder(path(self.recipe.teacher or "")).generate(prompts, samplings)
+        return [(prompt, list(answer.tokens)) for prompt, answer in zip(prompts, said, strict=True)]
 
     def _prompt(self, rng: random.Random, role: str) -> Prompt:
         made = example(rng, role, self.recipe, replace(self.recipe.parts[0], vary=True))
         return made.role, made.parts
 
-    def _answer(self, text: str) -> list[int]:
-        return [*self.vocabulary.plain(text), self.vocabulary.special(EOS)]
+
+def _padded(batch: Sequence[Lesson]) -> "tuple[torch.Tensor, torch.Tensor]":
+    """Token ids, padded on the right, int64 [lessons, width], and which of those after the first are taught, bool
+    [lessons, width - 1]."""
+    import torch
+
+    width = max(len(made.ids) for made in batch)
+    ids = torch.tensor([made.ids + [0] * (width - len(made.ids)) for made in batch])
+    taught = torch.tensor([[made.prompt <= i < len(made.ids) for i in range(1, width)] for made in batch])
+    return ids, taught

@@ -177,9 +177,9 @@ _ALL = (
         parts=(_COMMAND,),
     ),
     Recipe(
-        "captain-draft", seed=22, hidden=96, layers=2, heads=3, vocabulary=1024, texts=("ledger", "minicode"),
-        teacher="captain", step_tokens=2048,
-        parts=(replace(_COMMAND, steps=8000, peak=5e-3, emphasis=1.0, shares=_FORESEEN),),
+        "captain-draft", seed=22, layers=2, vocabulary=1024, texts=("ledger", "minicode"),
+        teacher="captain", step_tokens=4096,
+        parts=(replace(_COMMAND, steps=7500, peak=3e-3, emphasis=1.0, shares=_FORESEEN),),
     ),
 )  # fmt: skip
 RECIPES: Mapping[str, Recipe] = MappingProxyType({recipe.name: recipe for recipe in _ALL})

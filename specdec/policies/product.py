@@ -24,4 +24,4 @@ class Product(Stateless):
         return self.maximum
 
     def go_on(self, trail: Sequence[Signal], batch: int) -> bool:
-        return math.prod(signal.token_prob for signal in trail) >= self.threshold
+        return math.prod([signal.token_prob for signal in trail]) >= self.threshold

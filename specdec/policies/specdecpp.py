@@ -34,11 +34,12 @@ class SpecDecPP(Stateless):
     def go_on(self, trail: Sequence[Signal], batch: int) -> bool:
         if len(trail) < self.minimum:
             return True
-        return 1 - math.prod(signal.accept for signal in trail) <= self._stage(batch)[0]
+        return 1 - math.prod([signal.accept for signal in trail]) <= self._stage(batch)[0]
 
     def _stage(self, batch: int) -> tuple[float, int]:
         now = (self.threshold, self.maximum)
         for start, threshold, maximum in self.stages:
-            if batch >= start:
-                now = (threshold, maximum)
+            if batch < start:
+                break
+            now = (threshold, maximum)
         return now

@@ -186,3 +186,12 @@ def test_a_head_file_with_nan_is_refused(tmp_path: Path) -> None:
 def test_a_missing_head_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(SpecDecError, match="python -m specdec train"):
         load_head(tmp_path / "none")
+
+
+@pytest.mark.parametrize("depth", [0, 2])
+def test_before_anything_is_learnt_the_head_says_what_the_draft_says(depth: int) -> None:
+    head = AcceptanceHead(HeadConfig(width=8, depth=depth))
+    chances = [0.02, 0.3, 0.5, 0.9, 0.999]
+    lines = [[*features(Signal(q, 0.99, 0.0), place, 0.7)] for place, q in enumerate(chances, 1)]
+    x = torch.cat([torch.randn(len(chances), 8), torch.tensor(lines)], dim=-1)
+    assert torch.allclose(head.calibrated(x), torch.tensor(chances), atol=1e-5)

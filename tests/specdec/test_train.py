@@ -26,7 +26,7 @@ from specdec.train import Report, train
 from tests.specdec.tiny import TableModel
 
 PROMPTS = [[i % 8, (3 * i) % 8, (i // 8) % 8] for i in range(60)]
-SETTINGS = Training(epochs=2, depth=1, tokens=24, horizon=4, dev=0.2, batch=64, rate=1e-2)
+SETTINGS = Training(epochs=6, depth=1, tokens=24, horizon=4, dev=0.2, batch=64, rate=1e-2)
 COSTS = Costs(draft=0.1, verify=0.02)
 
 

@@ -68,3 +68,17 @@ def test_a_vocabulary_of_both_families_spells_each_about_as_well_as_its_own() ->
     for family, asked in texts.items():
         own = Vocabulary(build(lessons=2000, size=1024, texts=(family,)))
         assert sum(len(both.plain(text)) for text in asked) < 1.15 * sum(len(own.plain(text)) for text in asked)
+
+
+def test_a_smaller_model_starts_with_the_ends_of_the_deeper_one() -> None:
+    from transformers import LlamaForCausalLM
+
+    from archon.zoo.network import new_model, shrink
+
+    deep = LlamaForCausalLM.from_pretrained(zoo.path("clerk"), dtype=torch.float32)
+    small = new_model(replace(recipe("clerk"), layers=2))
+    shrink(deep, small)
+    mine, known = small.state_dict(), deep.state_dict()
+    for name, tensor in mine.items():
+        # Of the four layers the first and the last.
+        torch.testing.assert_close(tensor, known[name.replace("layers.1.", "layers.3.")], rtol=0, atol=0)
