@@ -115,7 +115,7 @@ def measured(name: str, pair: Pair, options: argparse.Namespace) -> tuple[str, d
 
     from bench.fixed_lengths import screened
     from specdec.assisted import Assisted
-    from specdec.bench import ADAPTIVE, FIXED, PLAIN, Plan, bench
+    from specdec.bench import ADAPTIVE, PLAIN, Plan, bench
     from specdec.calibrate import load_windows
     from specdec.crossover import crossover
     from specdec.crossover import markdown as batches
@@ -127,8 +127,8 @@ def measured(name: str, pair: Pair, options: argparse.Namespace) -> tuple[str, d
     prompts = _prompts(options)
     for heat in options.temperature:
         decoder = head_for(pair, options.head, heat)
-        fixed = FIXED
-        if options.screen:
+        fixed: tuple[str, ...] = ()
+        if options.screen > 0:
             plan = Plan((heat,), 1, 1, options.tokens, options.seed)
             fixed, table = screened(decoder, prompts[: options.screen], plan)
             screens.append(table)
@@ -167,14 +167,12 @@ def _read(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--head", type=Path, help="its acceptance head (default: the zoo's)")
     parser.add_argument("--temperature", type=float, nargs="+", default=[0.0, 1.0])
     parser.add_argument("--count", type=int, default=600, help="prompts; of each come some 33 tokens")
-    parser.add_argument(
-        "--screen", type=int, default=100, help="prompts that all fixed K are tried on; 0 = all, -1 = none"
-    )
+    parser.add_argument("--screen", type=int, default=100, help="prompts to try fixed K on; 0: no fixed K")
     parser.add_argument("--families", nargs="+", help="ledger, minicode (default: those of the captain)")
     parser.add_argument("--tokens", type=int, default=100, help="most tokens a prompt")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--policies", nargs="+", help="instead of all")
+    parser.add_argument("--policies", nargs="+", help="instead of all other rules")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 2, 4, 8, 16, 64])
     parser.add_argument("--assisted", action="store_true", help="also Hugging Face's assisted generation")
     parser.add_argument("--json", type=Path)

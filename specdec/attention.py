@@ -19,7 +19,7 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, span: Span, *, grouped
     keys, values: [rows, kv_heads, slots, head_dim], as `Span.store` returns them. grouped: heads share keys (arXiv
     2305.13245).
     """
-    if span.dense and not grouped and span.mask is not None:
+    if span.dense and span.mask is not None:
         return _as_one(queries, keys, values, span.mask)
     if not span.alone:
         return F.scaled_dot_product_attention(queries, keys, values, attn_mask=span.mask, enable_gqa=grouped)

@@ -24,7 +24,7 @@ _ALONE = 160
 against 60 ns a key)."""
 
 _GRAIN = 64
-"""Slots are made, and cleared, by so many at a time."""
+"""Slots are made for few rows, and cleared, by so many at a time."""
 _MANY = 3
 """From so many rows on the store is kept as narrow as the longest row nearly needs, so that what they read together
 lies in one piece: measured on a CPU, 16 rows of 150 tokens attend in 0.11 ms a layer so, and in 0.27 ms with ten
@@ -33,8 +33,8 @@ _AHEAD, _FINE = 48, 16
 """Slots that many rows are given beyond what is needed now, and by how many at a time."""
 _DENSE = 0.45
 """What a key costs in a store that is read as one piece, in keys that are read together otherwise."""
-_KEPT_SPANS = 4096
-"""Of single tokens of single rows, whose views are kept: later rows stand in the same places."""
+_KEPT_VIEWS = 8192
+"""Layers' places of single tokens of single rows that are kept: later rows stand in the same places."""
 _KEPT_SLOTS = 512
 """Slots of a row that are kept, and on a CPU made at once, however few are in use."""
 
@@ -50,7 +50,7 @@ class Alone(NamedTuple):
 
 
 class _Plan(NamedTuple):
-    """How rows attend: all to the store's whole width (dense), or as `_shared` says."""
+    """How rows attend: all to the store's whole width (dense), or `shared` keys together."""
 
     shared: int
     dense: bool
@@ -60,12 +60,12 @@ class _Plan(NamedTuple):
 class Span:
     """Where the tokens of one forward pass stand: n rows of `width` tokens (shorter rows padded on the right).
 
-    positions: int64 [n·width], from 0. keys: how many slots the pass reads. mask: 0 or -inf, [n or 1, 1, width, shared]
-    or [width, keys]; None if all is seen. shared: how many slots the rows read together, all of `keys` unless some are
-    `alone`; 0 = every row is. dense: whether those slots, `shared` of them and more than any row has, are all there
-    are. into: a layer's places to write to; for one row those of its tokens, [width,
-    2, kv_heads, head_dim], for several all of them, [rows, slots, 2, …], of which at = (row, slot) of each token are
-    meant. known: all layers' keys, and all layers' values, each [n, kv_heads, keys, head_dim]; of all rows, where only
+    positions: int64 [n·width], from 0. keys: how many slots the longest row has. mask: 0 or -inf, [n or 1, 1, width,
+    shared] or [width, keys]; None if all is seen. shared: how many slots the rows read together, all of `keys` unless
+    some are `alone`; 0 = every row is. dense: whether they read all slots there are, `shared` of them, more than any
+    row has. into: a layer's places to write to; for one row those of its tokens, [width, 2, kv_heads, head_dim], for
+    several all of them, [rows, slots, 2, …], of which at = (row, slot) of each token are meant. known: all layers'
+    keys, and all layers' values, each [n, kv_heads, the larger of keys and shared, head_dim]; of all rows, where only
     those in `take` are meant. scratch: where a model keeps what it needs in every pass of n rows of this width.
     """
 
@@ -85,7 +85,7 @@ class Span:
 
     def update(self, layer: int, new: Tensor) -> tuple[Tensor, Tensor]:
         """Store this pass's keys and values, [n·width, 2, kv_heads, head_dim] (keys first); return all that the rows
-        can see of the layer, each [n, kv_heads, keys, head_dim]."""
+        can see of the layer, each as `known` has it."""
         keys, values = self.store(layer, new)
         # Indexing with a tensor copies what it reads, a slice does not.
         return (keys, values) if self.take is None else (keys[self.take], values[self.take])
@@ -104,6 +104,7 @@ class KVCache:
 
     The store is [layers, 2, rows, kv_heads, slots, head_dim], so that what one head reads lies in one piece. apart:
     whether rows may attend alone, for models that heed `Span.alone`: together, every row costs what the longest does.
+    dense: whether many rows may read all there is, for models that heed `Span.dense`.
     """
 
     def __init__(
@@ -115,9 +116,10 @@ class KVCache:
         device: torch.device,
         *,
         apart: bool = False,
+        dense: bool = False,
     ) -> None:
         self.lengths: list[int] = []
-        self._apart = apart
+        self._apart, self._dense = apart, dense and device.type == "cpu"
         self._store = torch.empty(layers, 2, 0, kv_heads, 0, head_dim, dtype=dtype, device=device)
         # How many of each row's slots hold numbers for certain, used or not.
         self._clean = list[int]()
@@ -182,7 +184,7 @@ class KVCache:
             return self._one(row, start, width)
         known = self._spans.get((row, start))
         if known is None:
-            if len(self._spans) >= _KEPT_SPANS:
+            if len(self._spans) * self._store.shape[0] >= _KEPT_VIEWS:
                 self._spans.clear()
             known = self._spans[row, start] = self._one(row, start, 1)
         return known
@@ -207,7 +209,7 @@ class KVCache:
         first = rows[0] if close else 0
         plan, alone = _Plan(keys, False), list[Alone]()
         if self._apart:
-            plan = self._planned([start + width for start in starts]) if close else _Plan(0, False)
+            plan = self._planned([start + width for start in starts], width) if close else _Plan(0, False)
             alone = [
                 self._alone(line, row - first, start, width)
                 for line, (row, start) in enumerate(zip(rows, starts, strict=True))
@@ -221,10 +223,11 @@ class KVCache:
             plan.dense,
         )  # fmt: skip
 
-    def _planned(self, ends: Sequence[int]) -> _Plan:
+    def _planned(self, ends: Sequence[int], width: int) -> _Plan:
         shared, cost = _shared(ends)
         slots = self._store.shape[4]
-        dense = len(ends) >= _MANY and len(ends) * slots * _DENSE < cost
+        # Of many tokens at once the scores, which are then written out, would take too much memory.
+        dense = self._many and len(ends) >= _MANY and width <= _FEW and len(ends) * slots * _DENSE < cost
         return _Plan(slots if dense else shared, dense)
 
     def _clear(self, rows: Sequence[int], slots: int) -> None:
@@ -270,8 +273,11 @@ class KVCache:
         _, _, have_rows, _, have_slots, _ = self._store.shape
         if rows <= have_rows and slots <= have_slots:
             return
-        rows = have_rows if rows <= have_rows else max(rows, 2 * have_rows)
-        self._resize(rows, have_slots if slots <= have_slots else self._width(slots))
+        joined = rows > have_rows
+        rows = max(rows, 2 * have_rows) if joined else have_rows
+        # Few rows have room to spare; once there are many it is cut to what they need.
+        fits = slots <= have_slots and not (joined and self._many)
+        self._resize(rows, have_slots if fits else self._width(max(slots, *self.lengths)))
 
     def _width(self, slots: int) -> int:
         """How many slots to make where so many are needed."""
@@ -286,16 +292,16 @@ class KVCache:
 
     @property
     def _many(self) -> bool:
-        return self._apart and self._store.device.type == "cpu" and len(self.lengths) >= _MANY
+        return self._dense and len(self.lengths) >= _MANY
 
     def _release(self) -> None:
         """Give room back that one long row took, once far less is needed."""
         have, most = self._store.shape[4], max(self.lengths, default=0)
-        kept = self._width(most) + 2 * _AHEAD if self._many else _KEPT_SLOTS
-        if have > kept and (self._many or 4 * most <= have):
-            self._resize(self._store.shape[2], self._width(most) if self._many else max(most, _KEPT_SLOTS))
-            if not self._many:
-                self._spare = self._spare.new_empty(0)
+        if have > 2 * self._width(most) if self._many else have > _KEPT_SLOTS and 4 * most <= have:
+            self._spare = self._spare.new_empty(0)
+            kept = self._width(most) if self._many else -(-max(most, _KEPT_SLOTS) // _GRAIN) * _GRAIN
+            self._resize(self._store.shape[2], kept)
+            self._spare = self._spare.new_empty(0)
 
     def _resize(self, rows: int, slots: int) -> None:
         layers, two, _, heads, _, dim = self._store.shape
@@ -303,6 +309,8 @@ class KVCache:
         for row, length in enumerate(self.lengths[: self._store.shape[2]]):
             made[:, :, row, :, :length] = self._store[:, :, row, :, :length]
         self._spare, self._whole = self._whole, self._spare
+        if self._store.device.type != "cpu":
+            self._spare = self._spare.new_empty(0)
         self._store, self._line = made, torch.arange(slots, device=made.device)
         self._clean = [*self.lengths, *[0] * (rows - len(self.lengths))]
         self._corner = made.new_empty(0)
@@ -313,8 +321,9 @@ class KVCache:
         """Room of this shape, where the store was once if that is enough."""
         size = math.prod(shape)
         if not size <= self._spare.numel() <= 8 * size:
-            # A quarter more, so that what comes next fits as well: only what is used is ever touched.
-            self._spare = self._store.new_empty(size * 5 // 4)
+            self._spare = self._spare.new_empty(0)
+            # On a CPU a quarter more, so that what comes next fits as well: only what is used is ever touched.
+            self._spare = self._store.new_empty(size * 5 // 4 if self._store.device.type == "cpu" else size)
         return self._spare[:size].view(shape)
 
 

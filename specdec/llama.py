@@ -20,7 +20,7 @@ from torch import Tensor
 from specdec.attention import attend
 from specdec.cache import KVCache, Span
 from specdec.halves import Halves
-from specdec.product import SMALL, Product, product
+from specdec.product import SMALL, Floats, Product, product
 
 _STATIC_ROPE = ("default", "linear", "llama3")
 _KEPT = 64
@@ -84,7 +84,9 @@ class LeanLlama:
             self._embedding: Tensor = tensors["model.embed_tokens.weight"].detach()
             self._blocks = [self._prepare(tensors, f"model.layers.{i}.") for i in range(config.num_hidden_layers)]
             self._gain: Tensor = tensors["model.norm.weight"].detach() * self.width**0.5
-            self._unembed = product(unembed.detach().t(), large=False)
+            shown = unembed.detach().t()
+            # Often a view of the embedding, which is large: not copied.
+            self._unembed = Halves.of(shown) or Floats(shown, large=False, copied=False)
         # ‖x‖ and this constant under one root give the norm's ε exactly: √(Σx² + width·ε).
         self._floor = torch.tensor((self.width * config.rms_norm_eps) ** 0.5, dtype=self.dtype, device=self.device)
 
@@ -94,7 +96,8 @@ class LeanLlama:
         return cls(model.config, model.state_dict(), model.model.rotary_emb.inv_freq, name)
 
     def new_cache(self) -> KVCache:
-        return KVCache(len(self._blocks), self._kv_heads, self._dim, self.dtype, self.device, apart=True)
+        dense = self._heads == self._kv_heads
+        return KVCache(len(self._blocks), self._kv_heads, self._dim, self.dtype, self.device, apart=True, dense=dense)
 
     def hidden(self, ids: Tensor, span: Span) -> Tensor:
         """The last hidden state after the final norm. ids: int64 [n·width] → [n·width, hidden]."""
@@ -182,4 +185,5 @@ class LeanLlama:
         halves = Halves.of(weight.t())
         if halves is not None:
             return gain * halves.unit, halves
-        return None, product((weight * gain).t(), large=self._large)
+        # Not `product`, which might find another unit that nobody applies.
+        return None, Floats((weight * gain).t(), large=self._large)

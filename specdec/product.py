@@ -45,13 +45,13 @@ def product(weight: Tensor, *, large: bool) -> Product:
 
 
 class Floats:
-    """A weight as it is."""
+    """A weight as it is. copied: whether it may be laid out anew for speed."""
 
     __slots__ = ("_packed", "_weight", "unit")
 
-    def __init__(self, weight: Tensor, *, large: bool) -> None:
+    def __init__(self, weight: Tensor, *, large: bool, copied: bool = True) -> None:
         self.unit = 1.0
-        self._weight = weight.contiguous()
+        self._weight = weight.contiguous() if copied else weight
         self._packed = _packed(weight) if large else None
 
     def into(self, x: Tensor, out: Tensor) -> None:

@@ -69,6 +69,8 @@ class Llama:
     """A `LocalModel`."""
 
     def __init__(self, shape: Shape, weights: Weights) -> None:
+        import torch
+
         from specdec.halves import Halves
 
         self._shape = shape
@@ -77,6 +79,8 @@ class Llama:
         self._heads = Heads(shape.heads, shape.kv_heads, shape.head_dim)
         self._width = (shape.heads + 2 * shape.kv_heads) * shape.head_dim
         self._dtype = weights.embedding.dtype
+        # Of models in 16 bits too.
+        self._norms = torch.promote_types(self._dtype, torch.float32)
         self._floor = weights.embedding.shape[1] * shape.epsilon
         self._pools = Pools(shape.layers, shape.kv_heads, shape.head_dim, self._dtype)
         self._cos, self._sin = _rotations(shape, self._dtype)
@@ -177,8 +181,8 @@ class Llama:
         import torch
 
         # In fewer operations than torch's own norm, all of them rounded alike in vectors and at their ends.
-        norm: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-        normed = x / norm.square_().add_(self._floor).sqrt_()
+        norm: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=self._norms)
+        normed = (x / norm.square_().add_(self._floor).sqrt_()).to(x.dtype)
         out = x.new_empty(len(x), width)
         product.into(normed if gain is None else normed.mul_(gain), out)
         return out

@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 _USUAL_UNREAD = 32
 """Tokens a row that a draft may read in a round whose time is to count."""
 _MOST = 15
-"""Tokens drafted at once: with the one before them they are the 16 rows that a product has at the least."""
+"""Tokens drafted at once: with the one before them 16 rows, up to which a single request's pass has no others."""
 FALLBACK = "logistic"
 """The stop policy without a head, and at temperatures that the head was not trained for."""
 

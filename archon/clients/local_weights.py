@@ -77,7 +77,7 @@ def load_llama(folder: Path, config: Mapping[str, Any], dtype: torch.dtype) -> L
 
     tensors = _tensors(folder)
     try:
-        shape = _shape(config)
+        shape = _shape(config, tensors)
         model = Llama(shape, _fused(tensors, shape, config, dtype))
     except (KeyError, RuntimeError, TypeError) as error:
         raise ConfigError(
@@ -106,7 +106,7 @@ def _tensors(folder: Path) -> dict[str, Tensor]:
     return found
 
 
-def _shape(config: Mapping[str, Any]) -> Shape:
+def _shape(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Shape:
     from archon.clients.local_llama import Shape
 
     heads = config["num_attention_heads"]
@@ -116,8 +116,9 @@ def _shape(config: Mapping[str, Any]) -> Shape:
         heads=heads,
         kv_heads=config.get("num_key_value_heads") or heads,
         head_dim=config.get("head_dim") or config["hidden_size"] // heads,
-        inner=config["intermediate_size"],
-        words=config["vocab_size"],
+        # What the products have, not what the configuration says they have.
+        inner=len(tensors["model.layers.0.mlp.gate_proj.weight"]),
+        words=len(_head(tensors, config)),
         context=config.get("max_position_embeddings", 2048),
         epsilon=config.get("rms_norm_eps", 1e-6),
         theta=config.get("rope_theta") or rope.get("rope_theta") or 10_000.0,
@@ -127,10 +128,13 @@ def _shape(config: Mapping[str, Any]) -> Shape:
 def _fused(tensors: Mapping[str, Tensor], shape: Shape, config: Mapping[str, Any], dtype: torch.dtype) -> Weights:
     from archon.clients.local_llama import Weights
 
-    embedding = tensors["model.embed_tokens.weight"]
-    head = embedding if config.get("tie_word_embeddings") else tensors["lm_head.weight"]
+    embedding, head = tensors["model.embed_tokens.weight"], _head(tensors, config)
     layers = tuple(_layer(tensors, f"model.layers.{i}.", shape, dtype) for i in range(shape.layers))
     return Weights(embedding.to(dtype), layers, *_after_norm(_exact(head), tensors["model.norm.weight"], dtype))
+
+
+def _head(tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> Tensor:
+    return tensors["model.embed_tokens.weight" if config.get("tie_word_embeddings") else "lm_head.weight"]
 
 
 def _layer(tensors: Mapping[str, Tensor], prefix: str, shape: Shape, dtype: torch.dtype) -> LayerWeights:

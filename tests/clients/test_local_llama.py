@@ -11,7 +11,7 @@ import torch
 
 from archon.clients.local_llama import Llama
 from archon.clients.local_pools import Pools, capacity_for
-from archon.clients.local_probe import row_invariant
+from archon.clients.local_probe import block_invariant, row_invariant
 from archon.clients.local_weights import end_tokens, is_plain_llama, load_llama, read_config
 from archon.errors import ConfigError
 from tests.clients.local_models import grouped, llama, make_folder
@@ -218,3 +218,57 @@ def test_weights_in_several_files_are_read(tmp_path: Path) -> None:
     places = {key: name for name, part in parts.items() for key in part}
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": places}))
     assert torch.equal(lean(folder).logits(tokens(5), 0), whole)
+
+
+def held_by_float16(folder: Path, unit: float) -> Path:
+    """The model with weights that float16 holds; those after a norm once divided by `unit`, which the gain undoes."""
+    from safetensors.torch import load_file, save_file
+
+    after = ("q_proj", "k_proj", "v_proj", "gate_proj", "up_proj", "lm_head")
+    found = {}
+    for name, weight in load_file(folder / "model.safetensors").items():
+        scale = unit if any(part in name for part in after) else 1.0
+        found[name] = weight / unit if "norm" in name else weight.half().float() * scale
+    save_file(found, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+@pytest.mark.parametrize("unit", [1.0, 2.0**-24])
+@pytest.mark.parametrize("heads", [2, 4])
+def test_products_from_float16_give_transformers_logits_and_a_row_the_same_bits(
+    unit: float, heads: int, tmp_path: Path
+) -> None:
+    folder = make_folder(tmp_path / "m", num_attention_heads=heads, tie_word_embeddings=False)
+    model = lean(held_by_float16(folder, unit), torch.float32)
+    wanted = reference(folder, torch.float32)(torch.tensor([tokens(40)])).logits[0]
+    torch.testing.assert_close(model.logits(tokens(40), 0), wanted, atol=1e-3, rtol=0)
+    if not model._exact:
+        pytest.skip("torch has no product with float16 weights here")
+    assert row_invariant(model)
+    assert block_invariant(model)
+    # Up to sixteen rows have no others beside them, more have: no difference to any.
+    seen = [_after_one_more(model, rows) for rows in (1, 2, 15, 16, 17, 40)]
+    assert all(torch.equal(logits[: len(seen[-1])], seen[-1][: len(logits)]) for logits in seen)
+
+
+def _after_one_more(model: Llama, count: int) -> torch.Tensor:
+    rows = [model.open(prefix, i) for i, prefix in enumerate(model.prefill([tokens(20, i) for i in range(count)]))]
+    for row in rows:
+        row.token = 9
+    found = {row.owner: logits for row, logits in zip(*model.advance(), strict=True)}
+    for row in rows:
+        model.close(row)
+    return torch.stack([found[i] for i in range(count)])
+
+
+def test_a_model_in_bfloat16_is_near_to_itself_in_float32(llama: Path) -> None:
+    exact, rough = (lean(llama, dtype).logits(tokens(40), 0).float() for dtype in (torch.float32, torch.bfloat16))
+    wanted = reference(llama, torch.bfloat16)(torch.tensor([tokens(40)])).logits[0].float()
+    # Not farther off than transformers' own forward in bfloat16, by half again.
+    assert (rough - exact).norm() < 1.5 * (wanted - exact).norm()
+
+
+def test_sizes_are_those_of_the_weights_whatever_the_configuration_says(llama: Path) -> None:
+    config = dict(read_config(llama)) | {"vocab_size": 7, "intermediate_size": 11}
+    found = load_llama(llama, config, torch.float32).logits(tokens(9), 0)
+    assert torch.equal(found, lean(llama, torch.float32).logits(tokens(9), 0))

@@ -11,6 +11,7 @@ import torch
 import transformers
 
 from specdec import Sampling, SpecDecError, SpecDecoder
+from specdec.halves import Halves
 from specdec.llama import LeanLlama
 from specdec.models import LanguageModel, Loaded, feed, load, wrap
 from specdec.transformers_model import TransformersModel
@@ -169,3 +170,50 @@ def test_a_damaged_file_is_named_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(SpecDecError, match="cannot load") as caught:
         load(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def of_halves(unit: float, **changes: Any) -> Any:
+    """A Llama whose weights float16 holds; those after a norm once divided by `unit`, which the gain undoes."""
+    model = llama(tie_word_embeddings=False, max_position_embeddings=96, **changes)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "norm" in name:
+                weight.uniform_(0.5, 1.5).div_(unit)
+            elif any(part in name for part in ("q_proj", "k_proj", "v_proj", "gate_proj", "up_proj", "lm_head")):
+                weight.copy_(weight.half().float() * unit)
+            else:
+                weight.copy_(weight.half().float())
+    return model
+
+
+@pytest.mark.parametrize("unit", [1.0, 2.0**-24])
+@pytest.mark.parametrize("kv_heads", [2, 4])
+def test_products_from_float16_give_transformers_logits(unit: float, kv_heads: int) -> None:
+    model = of_halves(unit, num_key_value_heads=kv_heads)
+    ours = wrap(model, "halves")
+    units = {product.unit for block in ours._blocks for product in (block.qkv, block.gate_up)}  # type: ignore[attr-defined]
+    if Halves.of(torch.ones(8, 8)) is not None:
+        assert all(isinstance(block.qkv, Halves) for block in ours._blocks)  # type: ignore[attr-defined]
+        assert (units == {1.0}) == (unit == 1.0)
+    with torch.inference_mode():
+        cache = ours.new_cache()
+        row = cache.add_row()
+        found = [ours.logits(feed(ours, cache, [row], [piece])) for piece in (SEQUENCES[2][:5], SEQUENCES[2][5:])]
+        expected = model(torch.tensor([SEQUENCES[2]])).logits[0]
+    assert torch.allclose(torch.cat(found), expected, atol=1e-3)
+
+
+def test_a_gain_that_makes_a_weight_one_of_float16_leaves_no_unit_behind() -> None:
+    model = llama(hidden_size=64, num_attention_heads=4)
+    with torch.no_grad():
+        for layer in model.model.layers:
+            layer.input_layernorm.weight.fill_(3.0)
+            for one in (layer.self_attn.q_proj, layer.self_attn.k_proj, layer.self_attn.v_proj):
+                # Three times a third is whole again in float32.
+                one.weight.copy_(one.weight.half().float() * 2.0**-40 / 3)
+    with torch.inference_mode():
+        ours = wrap(model, "thirds")
+        cache = ours.new_cache()
+        found = ours.logits(feed(ours, cache, [cache.add_row()], [SEQUENCES[2]]))
+        expected = model(torch.tensor([SEQUENCES[2]])).logits[0]
+    assert torch.allclose(found, expected, atol=1e-3)

@@ -11,17 +11,17 @@ from specdec.product import Floats, Product, product
 
 
 def check(made: Product, weight: Tensor, dtype: torch.dtype) -> None:
-    generator = torch.Generator().manual_seed(1)
+    generator, size = torch.Generator().manual_seed(1), weight.abs().max().item()
     for rows in (1, 2, 3, 12, 13, 40):
         x = torch.randn(rows, len(weight), generator=generator, dtype=dtype)
-        base = torch.randn(rows, weight.shape[1], generator=generator, dtype=dtype)
+        base = torch.randn(rows, weight.shape[1], generator=generator, dtype=dtype) * size
         expected = x.double() @ weight.double()
         found, sums = torch.empty(rows, weight.shape[1], dtype=dtype), base.clone()
         made.into(x * made.unit, found)
         made.add_to(sums, x)
-        # Sums of 24 products of unit size: float32 is off by 24 · 2^-24 or so.
-        assert torch.allclose(found.double(), expected, atol=1e-5)
-        assert torch.allclose(sums.double(), base.double() + expected, atol=1e-5)
+        # Sums of 24 products: float32 is off by 24 · 2^-24 of their size or so.
+        assert torch.allclose(found.double(), expected, atol=1e-5 * size)
+        assert torch.allclose(sums.double(), base.double() + expected, atol=1e-5 * size)
 
 
 @pytest.mark.parametrize("large", [False, True])

@@ -47,3 +47,10 @@ def test_what_is_known_of_its_own_answers_is_what_the_teacher_says(tmp_path: Pat
 def test_a_recipe_without_a_teacher_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="names no teacher"):
         Distiller(replace(SMALL, teacher=None), tmp_path)
+
+
+def test_a_draft_as_wide_as_its_teacher_starts_from_it(tmp_path: Path) -> None:
+    of_clerk = replace(recipe("captain-draft"), teacher="clerk", vocabulary=512, texts=("ledger",), step_tokens=1024)
+    trainer = Distiller(of_clerk.scaled(10), tmp_path, drawn=3)
+    mine, known = (model.model.embed_tokens.weight for model in (trainer.model, trainer.teacher.model))
+    assert mine.equal(known)
