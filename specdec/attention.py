@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from specdec.cache import Span
+from specdec.spans import Span
 
 
 def attend(queries: Tensor, keys: Tensor, values: Tensor, span: Span, *, grouped: bool) -> Tensor:

@@ -11,17 +11,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from specdec.spans import Alone, Span, shared_keys
+
 _FEW = 32
 """Tokens of one row in a pass whose mask is cut from one that is kept."""
-_ALONE = 160
-"""What a row that attends alone costs beside its keys, in keys of rows that attend together (measured on a CPU: 10 µs
-against 60 ns a key)."""
 
 _GRAIN = 64
 """Slots are made for few rows, and cleared, by so many at a time."""
@@ -39,64 +37,11 @@ _KEPT_SLOTS = 512
 """Slots of a row that are kept, and on a CPU made at once, however few are in use."""
 
 
-class Alone(NamedTuple):
-    """A row of a pass that attends to its own `keys` slots apart from the others. line: its place in the pass. row: its
-    place in `Span.known`. mask: [width, keys]; None if all is seen."""
-
-    line: int
-    row: int
-    keys: int
-    mask: Tensor | None
-
-
 class _Plan(NamedTuple):
     """How rows attend: all to the store's whole width (dense), or `shared` keys together."""
 
     shared: int
     dense: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Where the tokens of one forward pass stand: n rows of `width` tokens (shorter rows padded on the right).
-
-    positions: int64 [n·width], from 0. keys: how many slots the longest row has. mask: 0 or -inf, [n or 1, 1, width,
-    shared] or [width, keys]; None if all is seen. shared: how many slots the rows read together, all of `keys` unless
-    some are `alone`; 0 = every row is. dense: whether they read all slots there are, `shared` of them, more than any
-    row has. into: a layer's places to write to; for one row those of its tokens, [width, 2, kv_heads, head_dim], for
-    several all of them, [rows, slots, 2, …], of which at = (row, slot) of each token are meant. known: all layers'
-    keys, and all layers' values, each [n, kv_heads, the larger of keys and shared, head_dim]; of all rows, where only
-    those in `take` are meant. scratch: where a model keeps what it needs in every pass of n rows of this width.
-    """
-
-    rows: int
-    width: int
-    positions: Tensor
-    keys: int
-    mask: Tensor | None
-    into: Sequence[Tensor]
-    known: tuple[Sequence[Tensor], Sequence[Tensor]]
-    scratch: dict[tuple[int, int], Any]
-    shared: int
-    at: tuple[Tensor, Tensor] | None = None
-    take: Tensor | None = None
-    alone: Sequence[Alone] = ()
-    dense: bool = False
-
-    def update(self, layer: int, new: Tensor) -> tuple[Tensor, Tensor]:
-        """Store this pass's keys and values, [n·width, 2, kv_heads, head_dim] (keys first); return all that the rows
-        can see of the layer, each as `known` has it."""
-        keys, values = self.store(layer, new)
-        # Indexing with a tensor copies what it reads, a slice does not.
-        return (keys, values) if self.take is None else (keys[self.take], values[self.take])
-
-    def store(self, layer: int, new: Tensor) -> tuple[Tensor, Tensor]:
-        """The same, but what is returned is of all rows of `known`, of which only those in `take` are meant."""
-        if self.at is None:
-            self.into[layer].copy_(new)
-        else:
-            self.into[layer][self.at] = new
-        return self.known[0][layer], self.known[1][layer]
 
 
 class KVCache:
@@ -224,7 +169,7 @@ class KVCache:
         )  # fmt: skip
 
     def _planned(self, ends: Sequence[int], width: int) -> _Plan:
-        shared, cost = _shared(ends)
+        shared, cost = shared_keys(ends)
         slots = self._store.shape[4]
         # Of many tokens at once the scores, which are then written out, would take too much memory.
         dense = self._many and len(ends) >= _MANY and width <= _FEW and len(ends) * slots * _DENSE < cost
@@ -325,17 +270,6 @@ class KVCache:
             # On a CPU a quarter more, so that what comes next fits as well: only what is used is ever touched.
             self._spare = self._store.new_empty(size * 5 // 4 if self._store.device.type == "cpu" else size)
         return self._spare[:size].view(shape)
-
-
-def _shared(ends: Sequence[int]) -> tuple[int, int]:
-    """How many keys rows should read together, so that it costs least, and what it costs, in such keys: all rows read
-    that many, and each row that sees more attends alone. 0 = every row alone. ends: keys each row sees."""
-    rest, best, least = sum(ends) + _ALONE * len(ends), 0, sum(ends) + _ALONE * len(ends)
-    for end in sorted(ends):
-        rest -= end + _ALONE
-        if len(ends) * end + rest <= least:
-            best, least = end, len(ends) * end + rest
-    return best, least
 
 
 def _by_layer(known: Tensor, keys: int) -> tuple[Sequence[Tensor], Sequence[Tensor]]:

@@ -18,9 +18,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from specdec.attention import attend
-from specdec.cache import KVCache, Span
+from specdec.cache import KVCache
 from specdec.halves import Halves
 from specdec.product import SMALL, Floats, Product, product
+from specdec.spans import Span
 
 _STATIC_ROPE = ("default", "linear", "llama3")
 _KEPT = 64

@@ -11,8 +11,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from specdec.cache import KVCache, Span
+from specdec.cache import KVCache
 from specdec.errors import SpecDecError
+from specdec.spans import Span
 
 
 class LanguageModel(Protocol):

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from specdec.cache import KVCache, Span, _shared
+from specdec.cache import KVCache
 from specdec.llama import LeanLlama
 from specdec.models import LanguageModel, feed
+from specdec.spans import Span, shared_keys
 from specdec.transformers_model import TransformersModel
 from tests.specdec.test_models import llama
 
@@ -18,10 +19,10 @@ ENDS = [10, 12, 11, 900]
 
 
 def test_one_long_row_does_not_make_the_others_dear() -> None:
-    assert _shared(ENDS)[0] == 12
-    assert _shared([40, 40, 40])[0] == 40
+    assert shared_keys(ENDS)[0] == 12
+    assert shared_keys([40, 40, 40])[0] == 40
     # Rows that have little in common are cheapest alone.
-    assert _shared([1000, 1500, 1900])[0] == 0
+    assert shared_keys([1000, 1500, 1900])[0] == 0
 
 
 @pytest.mark.parametrize("widths", [(1, 1, 1, 1), (1, 3, 2, 4)])

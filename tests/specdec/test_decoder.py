@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from specdec import Sampling, SpecDecError, SpecDecoder
-from specdec.cache import Span
 from specdec.head import AcceptanceHead, HeadConfig
 from specdec.models import Loaded
 from specdec.policies import NAMES
+from specdec.spans import Span
 from tests.specdec.tiny import TableModel
 
 LETTERS = "abcdefgh"

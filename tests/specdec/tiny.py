@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from specdec.cache import KVCache, Span
+from specdec.cache import KVCache
 from specdec.decode import Batch
 from specdec.models import feed
 from specdec.params import Sampling
@@ -17,6 +17,7 @@ from specdec.policies import Policy, Signal
 from specdec.policies.base import Need
 from specdec.rows import Row
 from specdec.sampling import Draws, SeededDraws, Warper
+from specdec.spans import Span
 
 Law = dict[tuple[int, ...], float]
 
