@@ -96,7 +96,8 @@ class AcceptanceHead(nn.Module):
 
     def _begin_with_the_draft(self) -> None:
         """Before anything is learnt the accept logit is that of q(x): from there training can only gain. From nowhere
-        it took more steps than there are to get so far (AUROC 0.929 in place of 0.946, at temperature 1)."""
+        it took more steps than there were to get so far (3,500 prompts, three epochs, temperature 1: AUROC 0.929 where
+        0.946 is to be had)."""
         with torch.no_grad():
             self.out.weight.zero_()
             self.out.bias.zero_()
