@@ -124,6 +124,14 @@ class KVCache:
             self.lengths[row] = start + count
         return span
 
+    def open_next(self, row: int) -> Span:
+        """The same for one token of one row."""
+        start = self.lengths[row]
+        self._clean[row] = max(self._clean[row], start)
+        self._reserve(len(self.lengths), start + 1)
+        self.lengths[row] = start + 1
+        return self._single(row, start, 1)
+
     def _single(self, row: int, start: int, width: int) -> Span:
         if width > 1:
             return self._one(row, start, width)

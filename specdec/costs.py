@@ -14,7 +14,7 @@ import torch
 
 from specdec.decoder import SpecDecoder
 from specdec.errors import SpecDecError
-from specdec.models import LanguageModel, feed
+from specdec.models import LanguageModel, feed, read
 from specdec.params import Sampling
 from specdec.policies import Policy
 from specdec.policies.fixed import Fixed
@@ -126,7 +126,7 @@ def _steps(pair: SpecDecoder, size: int, temperature: float, prompt: int) -> Ite
             yield kind, longest, run(SpecDecPP(1.0, maximum=longest), of)
     yield from (("pass", k, _Pass(pair.target.model, size, prompt, k + 1)) for k in LENGTHS)
     if pair.draft:
-        yield "reading", prompt, _Pass(pair.draft.model, 1, 0, prompt)
+        yield "reading", prompt, _Reading(pair.draft.model, prompt)
 
 
 class _Repeated:
@@ -175,6 +175,22 @@ class _Pass:
     def _feed(self, tokens: Sequence[Sequence[int]]) -> None:
         with torch.inference_mode():
             self._model.logits(feed(self._model, self._cache, self._rows, tokens))
+
+
+class _Reading:
+    """A prompt read, time and again."""
+
+    def __init__(self, model: LanguageModel, tokens: int) -> None:
+        self._model, self._cache, self._fed = model, model.new_cache(), [[1] * tokens]
+        self._rows = [self._cache.add_row()]
+
+    def __call__(self) -> float:
+        self._cache.roll_back(0, 0)
+        return _timed(self._again)
+
+    def _again(self) -> None:
+        with torch.inference_mode():
+            read(self._model, self._cache, self._rows, self._fed)
 
 
 def _timed(step: Callable[[], object]) -> float:

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from specdec.models import LanguageModel, feed
 from specdec.prefill import prefill
-from specdec.propose import Proposer, seen
+from specdec.propose import Proposer
 from specdec.rows import Draft, Row
-from specdec.sampling import Warper, draw_lines, require_finite
+from specdec.sampling import Warper, draw_lines, require_finite, seen
 from specdec.signals import Predictor
 from specdec.verify import Verdict, verify, verify_greedy
 
@@ -74,9 +74,7 @@ class Batch:
                 row.tokens + d.tokens[:n] for row, d in zip(rows, drafts, strict=True) for n in range(len(d.tokens) + 1)
             ]
             logits = self._warper.penalised(logits, of, seen(histories, logits))
-        peaks, best = logits.max(-1)
-        require_finite(peaks.tolist(), f"target {self._target.name}")
-        verdicts = self._judge(drafts, logits, best, counts, of)
+        verdicts = self._judge(drafts, logits, counts, of)
         self._note_logprobs(drafts, verdicts, raw, counts)
         return verdicts
 
@@ -86,14 +84,16 @@ class Batch:
             return None
         return torch.tensor([i for i, count in enumerate(counts) for _ in range(count)], device=self._target.device)
 
-    def _judge(
-        self, drafts: list[Draft], logits: Tensor, best: Tensor, counts: list[int], of: Tensor | None
-    ) -> list[Verdict]:
+    def _judge(self, drafts: list[Draft], logits: Tensor, counts: list[int], of: Tensor | None) -> list[Verdict]:
         if self._warper.greedy:
+            peaks, best = logits.max(-1)
+            self._require_finite(peaks)
             tokens = iter(best.tolist())
             return [
                 verify_greedy(d.tokens, [next(tokens) for _ in range(n)]) for d, n in zip(drafts, counts, strict=True)
             ]
+        # Where they stand nobody asks, which would take ten times as long.
+        self._require_finite(logits.amax(-1))
         p, ends = self._warper.probabilities(logits, of), list(accumulate(counts))
         if max(counts) == 1:
             return [Verdict(0, token) for token in draw_lines(p, [row.draws for row in self.rows])]
@@ -101,6 +101,9 @@ class Batch:
             verify(draft.tokens, draft.q, p[end - count : end], row.draws)
             for row, draft, count, end in zip(self.rows, drafts, counts, ends, strict=True)
         ]
+
+    def _require_finite(self, peaks: Tensor) -> None:
+        require_finite(peaks.tolist(), f"target {self._target.name}")
 
     def _note_logprobs(self, drafts: list[Draft], verdicts: list[Verdict], raw: Tensor, counts: list[int]) -> None:
         """log p of the tokens that stand, under the unwarped target."""

@@ -26,6 +26,8 @@ from specdec.spans import Span
 _STATIC_ROPE = ("default", "linear", "llama3")
 _KEPT = 64
 """Tokens of a pass up to which the room it takes is kept for the next."""
+_BESIDE = 16
+"""Numbers beside each token's x: as many as keep the lines of float32 where a processor likes them to begin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +45,14 @@ class Block:
 class Room(NamedTuple):
     """Where a layer puts what it computes, and views of that: what is made once need not be made by every layer.
 
-    qkv: queries, keys and values side by side. turned: queries and keys as complex numbers. queries: [n, heads, width,
+    stream: what the layers add to, [n·width, hidden + 16], and x: its first part. The first number of the second part
+    is √(hidden·ε) and the others are 0, so that the norm of a whole line of `stream` is √(Σx² + hidden·ε). qkv:
+    queries, keys and values side by side. turned: queries and keys as complex numbers. queries: [n, heads, width,
     head_dim]. fresh: keys and values, [n·width, 2, kv_heads, head_dim]. inner: gate and up side by side.
     """
 
+    stream: Tensor
+    x: Tensor
     qkv: Tensor
     turned: Tensor
     queries: Tensor
@@ -88,8 +94,7 @@ class LeanLlama:
             shown = unembed.detach().t()
             # Often a view of the embedding, which is large: not copied.
             self._unembed = Halves.of(shown) or Floats(shown, large=False, copied=False)
-        # ‖x‖ and this constant under one root give the norm's ε exactly: √(Σx² + width·ε).
-        self._floor = torch.tensor((self.width * config.rms_norm_eps) ** 0.5, dtype=self.dtype, device=self.device)
+        self._floor = float((self.width * config.rms_norm_eps) ** 0.5)
 
     @classmethod
     def of(cls, model: Any, name: str) -> LeanLlama:
@@ -102,11 +107,18 @@ class LeanLlama:
 
     def hidden(self, ids: Tensor, span: Span) -> Tensor:
         """The last hidden state after the final norm. ids: int64 [n·width] → [n·width, hidden]."""
-        x = torch.embedding(self._embedding, ids)
-        rotation, room = self._rotation(span), self._room(span)
+        rotation, room = self._begin(ids, span)
         for layer, block in enumerate(self._blocks):
-            self._layer(x, layer, block, span, rotation, room)
-        return self._normed(x, self._gain)
+            self._layer(layer, block, span, rotation, room)
+        return _normed(room, self._gain)
+
+    def read(self, ids: Tensor, span: Span) -> None:
+        """Fill the cache with int64 [n·width]: of the last layer, only keys and values are computed."""
+        rotation, room = self._begin(ids, span)
+        last = len(self._blocks) - 1
+        for layer, block in enumerate(self._blocks[:last]):
+            self._layer(layer, block, span, rotation, room)
+        _store(last, self._blocks[last], span, rotation, room)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """[n, hidden] → [n, vocab]."""
@@ -114,15 +126,20 @@ class LeanLlama:
         self._unembed.into(hidden, found)
         return found if self._unembed.unit == 1 else found.mul_(self._unembed.unit)
 
-    def _layer(self, x: Tensor, layer: int, block: Block, span: Span, rotation: Tensor, room: Room) -> None:
+    def _begin(self, ids: Tensor, span: Span) -> tuple[Tensor, Room]:
+        """The rotation of the pass, and its room with the tokens' embeddings in x."""
+        room = self._room(span)
+        room.x.copy_(torch.embedding(self._embedding, ids))
+        return self._rotation(span), room
+
+    def _layer(self, layer: int, block: Block, span: Span, rotation: Tensor, room: Room) -> None:
         """Add the layer's two parts to x."""
-        block.qkv.into(self._normed(x, block.before), room.qkv)
-        room.turned.mul_(rotation)
-        keys, values = span.store(layer, room.fresh)
+        keys, values = _store(layer, block, span, rotation, room)
         mixed = attend(room.queries, keys, values, span, grouped=self._heads != self._kv_heads)
-        block.out.add_to(x, mixed.transpose(1, 2).reshape(-1, self._heads * self._dim))
-        block.gate_up.into(self._normed(x, block.between), room.inner)
-        block.down.add_to(x, F.silu(room.gate).mul_(room.up))
+        seen = mixed if span.width == 1 else mixed.transpose(1, 2)
+        block.out.add_to(room.x, seen.reshape(-1, self._heads * self._dim))
+        block.gate_up.into(_normed(room, block.between), room.inner)
+        block.down.add_to(room.x, F.silu(room.gate).mul_(room.up))
 
     def _room(self, span: Span) -> Room:
         """Used by the layers in turn, and by later passes of one shape where it is small."""
@@ -134,19 +151,16 @@ class LeanLlama:
 
     def _new_room(self, rows: int, width: int) -> Room:
         rotated, count = self._heads + self._kv_heads, rows * width
-        qkv = self._embedding.new_empty(count, (rotated + self._kv_heads) * self._dim)
-        inner = self._embedding.new_empty(count, 2 * self._inner)
+        stream = self._embedding.new_zeros(count, self.width + _BESIDE)
+        stream[:, self.width] = self._floor
+        qkv = stream.new_empty(count, (rotated + self._kv_heads) * self._dim)
+        inner = stream.new_empty(count, 2 * self._inner)
         pairs = qkv.view(count, -1, self._dim // 2, 2)[:, :rotated]
         queries, fresh = qkv.tensor_split([self._heads * self._dim], dim=-1)
         heads = queries.view(rows, width, self._heads, self._dim).transpose(1, 2)
         fresh = fresh.view(count, 2, self._kv_heads, self._dim)
-        return Room(qkv, torch.view_as_complex(pairs), heads, fresh, inner, *inner.chunk(2, dim=-1))
-
-    def _normed(self, x: Tensor, gain: Tensor | None) -> Tensor:
-        """x/√(Σx² + width·ε) times the gain; without one, it and the factor √width are in the matrix that follows."""
-        norm: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-        normed = x / norm.hypot_(self._floor)
-        return normed if gain is None else normed.mul_(gain)
+        x, turned = stream[:, : self.width], torch.view_as_complex(pairs)
+        return Room(stream, x, qkv, turned, heads, fresh, inner, *inner.chunk(2, dim=-1))
 
     def _rotation(self, span: Span) -> Tensor:
         """e^{i·position·frequency}, complex [n·width, 1, head_dim/2], in the precision transformers computes it in."""
@@ -188,3 +202,16 @@ class LeanLlama:
             return gain * halves.unit, halves
         # Not `product`, which might find another unit that nobody applies.
         return None, Floats((weight * gain).t(), large=self._large)
+
+
+def _store(layer: int, block: Block, span: Span, rotation: Tensor, room: Room) -> tuple[Tensor, Tensor]:
+    """The layer's keys and values, those of x among them, as `Span.store` returns them; `room` has the queries."""
+    block.qkv.into(_normed(room, block.before), room.qkv)
+    room.turned.mul_(rotation)
+    return span.store(layer, room.fresh)
+
+
+def _normed(room: Room, gain: Tensor | None) -> Tensor:
+    """x/√(Σx² + width·ε) times the gain; without one, it and the factor √width are in the matrix that follows."""
+    normed: Tensor = room.x / torch.linalg.vector_norm(room.stream, dim=-1, keepdim=True)
+    return normed if gain is None else normed.mul_(gain)

@@ -35,6 +35,10 @@ class LanguageModel(Protocol):
         """int64 [n·width] → float [n·width, hidden], the last hidden state after the final norm; fills the cache."""
         ...
 
+    def read(self, ids: Tensor, span: Span) -> None:
+        """Fill the cache as `hidden` does. What comes after the last keys and values need not be computed."""
+        ...
+
     def logits(self, hidden: Tensor) -> Tensor:
         """float [n, hidden] → float [n, vocab]."""
         ...
@@ -106,9 +110,18 @@ def feed(model: LanguageModel, cache: KVCache, rows: Sequence[int], tokens: Sequ
         return model.hidden(torch.tensor(tokens[0], device=model.device), span)
     counts = [len(some) for some in tokens]
     span = cache.open(rows, counts)
-    ids = torch.tensor([[*some, *[0] * (span.width - len(some))] for some in tokens], device=model.device).view(-1)
-    hidden = model.hidden(ids, span)
+    hidden = model.hidden(_padded(tokens, span.width, model.device), span)
     return hidden if min(counts) == span.width else hidden[_unpadded(counts, span.width, model.device)]
+
+
+def read(model: LanguageModel, cache: KVCache, rows: Sequence[int], tokens: Sequence[Sequence[int]]) -> None:
+    """The same for tokens that only later ones need: nothing is returned."""
+    span = cache.open(rows, [len(some) for some in tokens])
+    model.read(_padded(tokens, span.width, model.device), span)
+
+
+def _padded(tokens: Sequence[Sequence[int]], width: int, device: torch.device) -> Tensor:
+    return torch.tensor([[*some, *[0] * (width - len(some))] for some in tokens], device=device).view(-1)
 
 
 def _unpadded(counts: Sequence[int], width: int, device: torch.device) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from specdec.cache import KVCache
-from specdec.models import LanguageModel, feed
+from specdec.models import LanguageModel, read
 from specdec.rows import Row
 
 _GROUP = 256
@@ -44,6 +44,6 @@ def _fill(model: LanguageModel, cache: KVCache, todo: dict[int, tuple[int, ...]]
 def _fill_group(model: LanguageModel, cache: KVCache, todo: dict[int, tuple[int, ...]]) -> None:
     start = 0
     while todo:
-        feed(model, cache, list(todo), [tokens[start : start + _PIECE] for tokens in todo.values()])
+        read(model, cache, list(todo), [tokens[start : start + _PIECE] for tokens in todo.values()])
         start += _PIECE
         todo = {index: tokens for index, tokens in todo.items() if len(tokens) > start}

@@ -15,8 +15,9 @@ from specdec.models import LanguageModel, feed
 from specdec.policies.base import Need, Signal
 from specdec.prefill import prefill
 from specdec.rows import Draft, Row
-from specdec.sampling import Warper, draw_lines, require_finite
+from specdec.sampling import Warper, draw_lines, require_finite, seen
 from specdec.signals import Predictor, read_signals, with_head
+from specdec.solo import Solo
 
 
 class Proposer:
@@ -78,27 +79,13 @@ class Proposer:
             # Not when a row joins: where speculation does not pay, the draft need not read the prompt at all.
             prefill(self._draft, self._cache, [rows[index] for index in new], new)
         feeds = [rows[index].tokens[lengths[index] :] for index in active]
-        if len(active) == 1:
-            self._alone(active, feeds, drafts[active[0]], bounds[active[0]], among)
+        if self._solo:
+            self._solo.propose(drafts[0], feeds[0], bounds[0], among)
             return
         while active:
             self._draft_one(active, feeds, drafts)
             active = [i for i in active if len(drafts[i].tokens) < bounds[i] and _goes_on(rows[i], drafts[i], among)]
             feeds = [drafts[index].tokens[-1:] for index in active]
-
-    def _alone(self, active: list[int], feeds: list[list[int]], draft: Draft, bound: int, among: int) -> None:
-        """The same for one row, without what only several rows need."""
-        model, cache, row, mine = self._draft, self._cache, self.rows[active[0]], [draft]
-        tokens, trail = draft.tokens, draft.trail
-        while True:
-            hidden = feed(model, cache, active, feeds)
-            hidden = hidden if hidden.shape[0] == 1 else hidden[-1:]
-            drawn, dist, peaks = self._draw(model.logits(hidden), active, mine)
-            trail += self._read(dist, drawn, peaks, hidden, active, mine)
-            tokens += drawn
-            if len(tokens) >= bound or drawn[0] in row.eos or not row.policy.go_on(trail, among):
-                return
-            feeds = [drawn]
 
     def _draft_one(self, active: list[int], feeds: list[list[int]], drafts: list[Draft]) -> None:
         """One more token for each active row; feeds: what the draft has not consumed yet."""
@@ -164,15 +151,12 @@ class Proposer:
         self._asked = self._head if "head" in self._needs else None
         if self._asked is not None:
             self._needs |= self._asked.needs
+        self._solo = (
+            Solo(self._draft, self._cache, self.rows[0], self._warper, self._needs, self._asked)
+            if len(self.rows) == 1
+            else None
+        )
 
 
 def _goes_on(row: Row, draft: Draft, among: int) -> bool:
     return draft.tokens[-1] not in row.eos and row.policy.go_on(draft.trail, among)
-
-
-def seen(histories: Sequence[Sequence[int]], logits: Tensor) -> Tensor:
-    """bool [n, vocab]: which tokens each line's history holds."""
-    held = torch.zeros(logits.shape, dtype=torch.bool, device=logits.device)
-    for line, tokens in zip(held, histories, strict=True):
-        line[torch.tensor(tokens, device=logits.device)] = True
-    return held

@@ -40,7 +40,7 @@ class UniformDraws:
         self.uniform = uniform
 
     def categorical(self, probs: Tensor) -> int:
-        return _invert(probs.unsqueeze(0), [self.uniform()])[0]
+        return int(_invert_one(probs, self.uniform()).item())
 
     def accepted(self, chances: Sequence[float]) -> int:
         # u < chance with u in [0, 1): certain at chance ≥ 1, impossible at 0.
@@ -81,11 +81,18 @@ def draw_lines(probs: Tensor, sources: Sequence[Draws]) -> list[int]:
     return [source.categorical(line) for source, line in zip(sources, probs, strict=True)]
 
 
+def draw_one(probs: Tensor, source: Draws) -> Tensor:
+    """One token from a single line, float [vocab] → int64 [1]."""
+    if isinstance(source, UniformDraws):
+        return _invert_one(probs, source.uniform())
+    return torch.tensor([source.categorical(probs)], device=probs.device)
+
+
 def _invert(probs: Tensor, uniforms: list[float]) -> list[int]:
     """The first index whose cumulative mass exceeds u·total. In float64: float32 sums would bias a large vocabulary's
     tail."""
     if len(uniforms) == 1:
-        return [_invert_one(probs[0], uniforms[0])]
+        return [int(_invert_one(probs[0], uniforms[0]).item())]
     cdf = probs.cumsum(-1, dtype=torch.float64)
     # u·total may round up to total, and the first index above it would then lie past the last possible token.
     points = [
@@ -96,11 +103,11 @@ def _invert(probs: Tensor, uniforms: list[float]) -> list[int]:
     return found
 
 
-def _invert_one(probs: Tensor, u: float) -> int:
-    """The same for one line, with half the operations."""
+def _invert_one(probs: Tensor, u: float) -> Tensor:
+    """The same for one line, with half the operations: int64 [1]."""
     cdf = probs.cumsum(-1, dtype=torch.float64)
     total: float = cdf[-1].item()
-    return int(torch.searchsorted(cdf, min(u * total, math.nextafter(total, 0.0)), right=True).item())
+    return torch.searchsorted(cdf, min(u * total, math.nextafter(total, 0.0)), right=True).view(1)
 
 
 class Warper:
@@ -182,6 +189,14 @@ def _keep_top_p(logits: Tensor, ps: Tensor) -> Tensor:
     drop = (probs.cumsum(-1) - probs >= ps) & (ps < 1)
     drop[..., 0] = False
     return logits.masked_fill(torch.zeros_like(drop).scatter(-1, index, drop), -math.inf)
+
+
+def seen(histories: Sequence[Sequence[int]], logits: Tensor) -> Tensor:
+    """bool [n, vocab]: which tokens each line's history holds."""
+    held = torch.zeros(logits.shape, dtype=torch.bool, device=logits.device)
+    for line, tokens in zip(held, histories, strict=True):
+        line[torch.tensor(tokens, device=logits.device)] = True
+    return held
 
 
 def require_finite(peaks: Sequence[float], model: str) -> None:

@@ -33,6 +33,10 @@ class Predictor(Protocol):
         """
         ...
 
+    def predict_one(self, hidden: Tensor, found: Signal, place: int, temperature: float) -> float:
+        """The same of one line."""
+        ...
+
 
 def read_signals(
     needs: frozenset[Need],
@@ -58,8 +62,6 @@ def read_signals(
 
 
 def _chances(dist: Tensor, tokens: Sequence[int]) -> list[float]:
-    if len(tokens) == 1:
-        return [dist[0, tokens[0]].item()]
     at = torch.tensor(tokens, device=dist.device).unsqueeze(-1)
     found: list[float] = dist.gather(-1, at).squeeze(-1).tolist()
     return found
@@ -70,12 +72,6 @@ def with_head(
 ) -> list[Signal]:
     """The same signals with the head's prediction in `accept`. told: gives places and temperatures as for `predict`,
     and is not called where nothing has to be predicted: of most tokens q(x) says enough."""
-    if len(found) == 1:
-        # Beside a small draft every list is felt.
-        of_token, peak, entropy, _ = found[0]
-        alone = head.known(of_token)
-        chance = head.predict(hidden, found, *told())[0] if alone is None else alone
-        return [Signal(of_token, peak, entropy, chance)]
     known = [head.known(signal.token_prob) for signal in found]
     chances = [chance for chance in known if chance is not None]
     if len(chances) < len(known):

@@ -46,6 +46,10 @@ class TransformersModel:
         hidden: Tensor = out.last_hidden_state
         return hidden.reshape(-1, self.width).to(self.dtype)
 
+    def read(self, ids: Tensor, span: Span) -> None:
+        """Fill the cache with int64 [n·width]."""
+        self.hidden(ids, span)
+
     def logits(self, hidden: Tensor) -> Tensor:
         """[n, hidden] → [n, vocab]."""
         lines: Tensor = self._unembed(hidden.to(self._own))

@@ -13,6 +13,7 @@ from specdec.params import Sampling
 from specdec.policies import make
 from specdec.propose import Proposer
 from specdec.rows import Draft
+from specdec.solo import Solo
 from tests.specdec.tiny import Law, StubHead, TableModel, Tape, distance, enumerate_law, make_row, run_rows, target_law
 
 POLICIES = (
@@ -107,7 +108,20 @@ def test_dropping_a_drawn_token_by_its_value_is_caught(sampling: Sampling, monke
     assert distance(speculative_law("product:0.01,maximum=2", sampling), expected) > 1e-3
 
 
-def test_storing_the_unwarped_q_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_storing_the_unwarped_q_of_a_row_alone_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = Solo._next
+
+    def mutant(self: Solo, hidden: torch.Tensor, draft: Draft) -> tuple[int, torch.Tensor]:
+        drawn = honest(self, hidden, draft)
+        draft.q[-1] = torch.softmax(self.model.logits(hidden), dim=-1)[0]
+        return drawn
+
+    monkeypatch.setattr(Solo, "_next", mutant)
+    expected = target_law(TableModel(1), PROMPT, SETTINGS[1], 3)
+    assert distance(speculative_law("fixed:2", SETTINGS[1]), expected) > 1e-3
+
+
+def test_storing_the_unwarped_q_of_several_rows_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     honest = Proposer._draw
 
     def mutant(
@@ -120,4 +134,4 @@ def test_storing_the_unwarped_q_is_caught(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(Proposer, "_draw", mutant)
     expected = target_law(TableModel(1), PROMPT, SETTINGS[1], 3)
-    assert distance(speculative_law("fixed:2", SETTINGS[1]), expected) > 1e-3
+    assert distance(speculative_law("fixed:2", SETTINGS[1], beside=[(1,)]), expected) > 1e-3

@@ -13,7 +13,7 @@ import transformers
 from specdec import Sampling, SpecDecError, SpecDecoder
 from specdec.halves import Halves
 from specdec.llama import LeanLlama
-from specdec.models import LanguageModel, Loaded, feed, load, wrap
+from specdec.models import LanguageModel, Loaded, feed, load, read, wrap
 from specdec.transformers_model import TransformersModel
 
 SEQUENCES = [[5, 6, 7, 8, 9, 10, 11, 12], [20, 21, 22, 23, 24, 25], [30, 31, 32, 33, 34, 35, 36, 37, 38, 39]]
@@ -84,6 +84,20 @@ def test_cached_ragged_passes_give_transformers_logits(kind: str) -> None:
     )
     for tokens, logits in zip(SEQUENCES, rows_found, strict=True):
         assert torch.allclose(logits, reference(theirs, tokens), atol=2e-5, rtol=1e-4)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("kind", MAKERS)
+@pytest.mark.parametrize("chosen", [(1,), (0, 1, 2)])
+def test_what_was_read_is_seen_by_what_follows(kind: str, chosen: tuple[int, ...]) -> None:
+    theirs, ours = MAKERS[kind]()
+    cache = ours.new_cache()
+    rows = [cache.add_row() for _ in chosen]
+    texts = [SEQUENCES[at] for at in chosen]
+    read(ours, cache, rows, [text[:-2] for text in texts])
+    found = ours.logits(feed(ours, cache, rows, [text[-2:] for text in texts]))
+    expected = torch.cat([reference(theirs, text)[-2:] for text in texts])
+    assert torch.allclose(found, expected, atol=2e-5, rtol=1e-4)
 
 
 def test_rows_that_leave_hand_their_place_to_the_last() -> None:

@@ -48,6 +48,9 @@ class TableModel:
         near = torch.where(distance >= 0, 0.6 ** distance.clamp(min=0), 0.0).to(self.dtype) * weight
         return torch.matmul(near, self._vectors[known.squeeze(1).long()]).reshape(-1, self.width)
 
+    def read(self, ids: Tensor, span: Span) -> None:
+        self.hidden(ids, span)
+
     def logits(self, hidden: Tensor) -> Tensor:
         return hidden @ self._unembed
 
@@ -65,6 +68,9 @@ class StubHead:
     ) -> list[float]:
         states = torch.sigmoid(hidden.sum(-1)).tolist()
         return [0.5 * state + 0.5 * signal.token_prob for state, signal in zip(states, found, strict=True)]
+
+    def predict_one(self, hidden: Tensor, found: Signal, place: int, temperature: float) -> float:
+        return self.predict(hidden, [found], [place], [temperature])[0]
 
 
 class Tape:
