@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from specdec.spans import Span
+from specdec.spans import PagedSpan, Span
 
 
 def attend(queries: Tensor, keys: Tensor, values: Tensor, span: Span, *, grouped: bool) -> Tensor:
@@ -19,8 +19,8 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, span: Span, *, grouped
     keys, values: [rows, kv_heads, slots, head_dim], as `Span.store` returns them. grouped: heads share keys (arXiv
     2305.13245).
     """
-    if span.dense and span.mask is not None:
-        return _as_one(queries, keys, values, span.mask)
+    if isinstance(span, PagedSpan):
+        return _by_page(queries, keys, values, span)
     if not span.alone:
         return F.scaled_dot_product_attention(queries, keys, values, attn_mask=span.mask, enable_gqa=grouped)
     if span.shared:
@@ -40,9 +40,19 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, span: Span, *, grouped
     return mixed
 
 
-def _as_one(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
-    """All rows and heads as one batch of products over one piece of memory."""
+def _by_page(queries: Tensor, keys: Tensor, values: Tensor, span: PagedSpan) -> Tensor:
+    """Every page is asked its row's queries, all in one product; what it answers is weighed against the row's other
+    pages by the largest score of them all."""
     n, heads, width, dim = queries.shape
-    scores = torch.bmm(queries.reshape(-1, width, dim), keys.flatten(0, 1).transpose(1, 2))
-    weights = torch.softmax(torch.add(mask, scores.view(n, heads, width, -1), alpha=dim**-0.5), dim=-1)
-    return torch.bmm(weights.view(n * heads, width, -1), values.flatten(0, 1)).view(n, heads, width, dim)
+    pages, kv_heads = keys.shape[:2]
+    asked = queries.reshape(n, -1).index_select(0, span.owner).view(pages * kv_heads, -1, dim)
+    assert span.mask is not None
+    scores = torch.bmm(asked, keys.flatten(0, 1).transpose(1, 2)).view(pages, heads, width, -1)
+    scores = torch.add(span.mask, scores, alpha=dim**-0.5)
+    peaks = scores.amax(-1).view(pages, -1).index_select(0, span.table.view(-1))
+    highest = peaks.view(n, -1, heads, width).amax(1).index_select(0, span.owner)
+    weights = scores.sub_(highest.unsqueeze(-1)).exp_()
+    totals = torch.mm(span.sums, weights.sum(-1).view(pages, -1))
+    found = torch.bmm(weights.view(pages * kv_heads, -1, weights.shape[-1]), values.flatten(0, 1))
+    mixed = torch.mm(span.sums, found.view(pages, -1))
+    return mixed.view(n, heads, width, dim) / totals.view(n, heads, width, 1)

@@ -102,8 +102,7 @@ class LeanLlama:
         return cls(model.config, model.state_dict(), model.model.rotary_emb.inv_freq, name)
 
     def new_cache(self) -> KVCache:
-        dense = self._heads == self._kv_heads
-        return KVCache(len(self._blocks), self._kv_heads, self._dim, self.dtype, self.device, apart=True, dense=dense)
+        return KVCache(len(self._blocks), self._kv_heads, self._dim, self.dtype, self.device, apart=True, paged=True)
 
     def hidden(self, ids: Tensor, span: Span) -> Tensor:
         """The last hidden state after the final norm. ids: int64 [n·width] → [n·width, hidden]."""

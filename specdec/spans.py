@@ -29,10 +29,9 @@ class Span:
 
     positions: int64 [n·width], from 0. keys: how many slots the longest row has. mask: 0 or -inf, [n or 1, 1, width,
     shared] or [width, keys]; None if all is seen. shared: how many slots the rows read together, all of `keys` unless
-    some are `alone`; 0 = every row is. dense: whether they read all slots there are, `shared` of them, more than any
-    row has. into: a layer's places to write to; for one row those of its tokens, [width, 2, kv_heads, head_dim], for
-    several all of them, [rows, slots, 2, …], of which at = (row, slot) of each token are meant. known: all layers'
-    keys, and all layers' values, each [n, kv_heads, the larger of keys and shared, head_dim]; of all rows, where only
+    some are `alone`; 0 = every row is. into: a layer's places to write to; for one row those of its tokens, [width, 2,
+    kv_heads, head_dim], for several all of them, [rows, slots, 2, …], of which at = (row, slot) of each token are
+    meant. known: all layers' keys, and all layers' values, each [n, kv_heads, keys, head_dim]; of all rows, where only
     those in `take` are meant. scratch: where a model keeps what it needs in every pass of n rows of this width.
     """
 
@@ -48,7 +47,6 @@ class Span:
     at: tuple[Tensor, Tensor] | None = None
     take: Tensor | None = None
     alone: Sequence[Alone] = ()
-    dense: bool = False
 
     def update(self, layer: int, new: Tensor) -> tuple[Tensor, Tensor]:
         """Store this pass's keys and values, [n·width, 2, kv_heads, head_dim] (keys first); return all that the rows
@@ -66,12 +64,58 @@ class Span:
         return self.known[0][layer], self.known[1][layer]
 
 
-def shared_keys(ends: Sequence[int]) -> tuple[int, int]:
-    """How many keys rows should read together, so that it costs least, and what it costs, in such keys: all rows read
-    that many, and each row that sees more attends alone. 0 = every row alone. ends: keys each row sees."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PagedSpan(Span):
+    """A pass whose rows attend page by page. `store` returns [pages, kv_heads, PAGE, head_dim] each.
+
+    owner: int64 [pages], the line of the pass that each page belongs to. table: int64 [n, most pages of a line], where
+    a line's pages stand among them; one of them again where it has fewer. sums: [n, pages], 1 where the page is the
+    line's. mask: 0 or -inf, [pages, 1, width, PAGE]. take: of all pages, those of this pass; None if all are.
+    """
+
+    owner: Tensor
+    table: Tensor
+    sums: Tensor
+
+    def store(self, layer: int, new: Tensor) -> tuple[Tensor, Tensor]:
+        keys, values = Span.store(self, layer, new)
+        return (keys, values) if self.take is None else (keys[self.take], values[self.take])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatheredSpan(Span):
+    """A pass of so many tokens that it reads a copy, of each row in one piece: `store` returns [n, kv_heads, keys,
+    head_dim] each. pages: int64 [n, most pages of a row]; any of its own, where a row has fewer."""
+
+    pages: Tensor
+
+    def store(self, layer: int, new: Tensor) -> tuple[Tensor, Tensor]:
+        keys, values = Span.store(self, layer, new)
+        return self._gathered(keys), self._gathered(values)
+
+    def _gathered(self, pool: Tensor) -> Tensor:
+        whole = pool[self.pages].transpose(1, 2)  # [n, kv_heads, pages, PAGE, head_dim]
+        return whole.flatten(2, 3)[:, :, : self.keys]
+
+
+class FreshSpan(Span):
+    """A pass of rows that held nothing before: `store` returns what it is given, [n, kv_heads, width, head_dim]
+    each."""
+
+    __slots__ = ()
+
+    def store(self, layer: int, new: Tensor) -> tuple[Tensor, Tensor]:
+        Span.store(self, layer, new)
+        keys, values = new.view(self.rows, self.width, *new.shape[1:]).permute(2, 0, 3, 1, 4)
+        return keys, values
+
+
+def shared_keys(ends: Sequence[int]) -> int:
+    """How many keys rows should read together, so that it costs least: all rows read that many, and each row that sees
+    more attends alone. 0 = every row alone. ends: keys each row sees."""
     rest, best, least = sum(ends) + _ALONE * len(ends), 0, sum(ends) + _ALONE * len(ends)
     for end in sorted(ends):
         rest -= end + _ALONE
         if len(ends) * end + rest <= least:
             best, least = end, len(ends) * end + rest
-    return best, least
+    return best

@@ -1,0 +1,204 @@
+"""Keys and values of few rows, each in slots of its own that follow each other, so that views do for reading them.
+
+On a CPU room is taken long before it is used and touched only when it is: memory that an operating system has to find,
+page by page, can cost more than the passes that use it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from specdec.spans import Alone, Span, shared_keys
+
+_FEW = 32
+"""Tokens of one row in a pass whose mask is cut from one that is kept."""
+_GRAIN = 64
+"""Slots are made, and cleared, by so many at a time."""
+_KEPT_VIEWS = 8192
+"""Layers' places of single tokens of single rows that are kept: later rows stand in the same places."""
+_KEPT_SLOTS = 512
+"""Slots of a row that are kept, and on a CPU made at once, however few are in use."""
+
+
+class Slots:
+    """The store is [layers, 2, rows, kv_heads, slots, head_dim], so that what one head reads lies in one piece.
+
+    lengths: how many slots of each row are valid, kept by the cache this belongs to. apart: whether rows may attend
+    alone, for models that heed `Span.alone`: together, every row costs what the longest does.
+    """
+
+    def __init__(
+        self,
+        lengths: list[int],
+        layers: int,
+        kv_heads: int,
+        head_dim: int,
+        dtype: torch.dtype,
+        device: torch.device,
+        *,
+        apart: bool,
+        scratch: dict[tuple[int, int], Any],
+    ) -> None:
+        self._lengths, self._apart, self._scratch = lengths, apart, scratch
+        self._store = torch.empty(layers, 2, 0, kv_heads, 0, head_dim, dtype=dtype, device=device)
+        # How many of each row's slots hold numbers for certain, used or not.
+        self._clean = list[int]()
+        self._line = torch.arange(0, device=device)
+        self._corner = self._store.new_empty(0)
+        self._places: dict[int, tuple[Tensor, Tensor]] = {}
+        self._spans: dict[tuple[int, int], Span] = {}
+
+    @property
+    def nbytes(self) -> int:
+        """Of the whole store, touched or not."""
+        return self._store.nbytes
+
+    def copy_row(self, source: int, to: int) -> None:
+        """Make row `to` hold what row `source` holds."""
+        self.fill(to, self.held(source))
+
+    def held(self, row: int) -> Tensor:
+        """[layers, 2, kv_heads, tokens, head_dim], a view."""
+        return self._store[:, :, row, :, : self._lengths[row]]
+
+    def fill(self, row: int, data: Tensor) -> None:
+        """Let a row hold what `held` gives."""
+        length = data.shape[3]
+        self._reserve(length)
+        self._store[:, :, row, :, :length] = data
+        self._clean[row] = max(self._clean[row], length)
+
+    def open(self, rows: Sequence[int], starts: Sequence[int], width: int) -> Span:
+        """Where `width` more tokens of each row stand, behind `starts`."""
+        keys = max(starts) + width
+        self._reserve(keys)
+        for row, start in zip(rows, starts, strict=True):
+            # Of a pass that has ended, and only then, all that it wrote is known to be numbers.
+            self._clean[row] = max(self._clean[row], start)
+        return self._single(rows[0], starts[0], width) if len(rows) == 1 else self._some(rows, starts, width, keys)
+
+    def _single(self, row: int, start: int, width: int) -> Span:
+        if width > 1:
+            return self._one(row, start, width)
+        known = self._spans.get((row, start))
+        if known is None:
+            if len(self._spans) * self._store.shape[0] >= _KEPT_VIEWS:
+                self._spans.clear()
+            known = self._spans[row, start] = self._one(row, start, 1)
+        return known
+
+    def _one(self, row: int, start: int, width: int) -> Span:
+        """The places of one row follow each other, so that views do for all."""
+        end = start + width
+        if row not in self._places:
+            self._places[row] = (self._store[:, :, row].permute(0, 3, 1, 2, 4), self._known(slice(row, row + 1)))
+        write, read = self._places[row]
+        mask = None if width == 1 else self._causal(start, width)
+        into = write.narrow(1, start, width).unbind(0)
+        return Span(1, width, self._line[start:end], end, mask, into, _by_layer(read, end), self._scratch, end)
+
+    def _some(self, rows: Sequence[int], starts: Sequence[int], width: int, keys: int) -> Span:
+        count, device = len(rows), self._store.device
+        slots = torch.tensor(starts, device=device).unsqueeze(-1) + self._line[:width]
+        into = self._store.permute(0, 2, 4, 1, 3, 5).unbind(0)
+        of, flat = torch.tensor(rows, device=device), slots.flatten()
+        at = (of if width == 1 else of.repeat_interleave(width), flat)
+        close = rows[-1] == rows[0] + count - 1
+        first = rows[0] if close else 0
+        shared, alone = keys, list[Alone]()
+        if self._apart:
+            shared = shared_keys([start + width for start in starts]) if close else 0
+            alone = [
+                self._alone(line, row - first, start, width)
+                for line, (row, start) in enumerate(zip(rows, starts, strict=True))
+                if start + width > shared
+            ]
+        self._clear(rows, shared)
+        read = self._known(slice(first, first + count) if close else slice(None))
+        return Span(
+            count, width, flat, keys, self._masks(slots, starts, shared), into,
+            _by_layer(read, keys), self._scratch, shared, at, None if close else of, alone,
+        )  # fmt: skip
+
+    def _clear(self, rows: Sequence[int], slots: int) -> None:
+        """Zeros where the rows would else read, beyond what was written, whatever the memory held before: a NaN there
+        times an attention weight of 0 would still be NaN."""
+        for row in rows:
+            clean = self._clean[row]
+            if clean < slots:
+                end = -(-slots // _GRAIN) * _GRAIN
+                self._store[:, :, row, :, clean:end] = 0.0
+                self._clean[row] = end
+
+    def _masks(self, slots: Tensor, starts: Sequence[int], keys: int) -> Tensor | None:
+        """The mask of rows that attend together. slots: int64 [n, width]."""
+        width = slots.shape[1]
+        if not keys or (width == 1 and min(starts) + 1 >= keys):
+            return None
+        if min(starts) == max(starts):
+            slots = slots[:1]
+        return self._mask(slots.view(-1, 1, width, 1), keys)
+
+    def _alone(self, line: int, row: int, start: int, width: int) -> Alone:
+        return Alone(line, row, start + width, None if width == 1 else self._causal(start, width))
+
+    def _known(self, rows: slice) -> Tensor:
+        """[2, layers, rows, kv_heads, slots, head_dim]."""
+        return self._store[:, :, rows].transpose(0, 1)
+
+    def _causal(self, start: int, width: int) -> Tensor:
+        """The mask of one row's tokens, [width, start + width]."""
+        most = self._store.shape[4]
+        if width > _FEW:
+            return self._mask(self._line[start : start + width].unsqueeze(-1), start + width)
+        if self._corner.shape[-1] < most + _FEW:
+            self._corner = self._mask(torch.arange(most, most + _FEW, device=self._line.device)[:, None], most + _FEW)
+        return self._corner[:width, most - start : most + width]
+
+    def _mask(self, positions: Tensor, keys: int) -> Tensor:
+        hidden = torch.arange(keys, device=positions.device) > positions
+        return self._store.new_zeros(hidden.shape).masked_fill_(hidden, -math.inf)
+
+    def _reserve(self, slots: int) -> None:
+        """Make room for all rows there are, and for so many tokens in one of them."""
+        rows, (_, _, have_rows, _, have_slots, _) = len(self._lengths), self._store.shape
+        if rows > have_rows or slots > have_slots:
+            more = have_slots if slots <= have_slots else self._width(max(slots, *self._lengths))
+            self._resize(max(rows, 2 * have_rows) if rows > have_rows else have_rows, more)
+
+    def _width(self, slots: int) -> int:
+        """How many slots to make where so many are needed."""
+        # Growing by a share keeps its total cost linear in what is stored.
+        have = self._store.shape[4]
+        share = 2 * have if have < _KEPT_SLOTS else have * 5 // 4
+        if self._store.device.type == "cpu":
+            share = max(share, _KEPT_SLOTS)
+        return -(-max(slots, share) // _GRAIN) * _GRAIN
+
+    def release(self) -> None:
+        """Give room back that one long row took, once far less is needed."""
+        have, most = self._store.shape[4], max(self._lengths, default=0)
+        if have > _KEPT_SLOTS and 4 * most <= have:
+            self._resize(self._store.shape[2], -(-max(most, _KEPT_SLOTS) // _GRAIN) * _GRAIN)
+
+    def _resize(self, rows: int, slots: int) -> None:
+        layers, two, have, heads, _, dim = self._store.shape
+        made = self._store.new_empty(layers, two, rows, heads, slots, dim)
+        kept = self._lengths[:have]
+        for row, length in enumerate(kept):
+            made[:, :, row, :, :length] = self._store[:, :, row, :, :length]
+        self._store, self._line = made, torch.arange(slots, device=made.device)
+        self._clean = [*kept, *[0] * (rows - len(kept))]
+        self._corner = made.new_empty(0)
+        self._places.clear()
+        self._spans.clear()
+
+
+def _by_layer(known: Tensor, keys: int) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+    of_keys, of_values = known.narrow(4, 0, keys).unbind(0)
+    return of_keys.unbind(0), of_values.unbind(0)
