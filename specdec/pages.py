@@ -1,9 +1,9 @@
 """Keys and values of many rows in pages of some slots each (PagedAttention, Kwon et al. 2023, arXiv 2309.06180).
 
 Rows of unlike length read together, in one piece of memory, hardly more than what they hold; a row that comes, grows or
-leaves moves no other. Measured on a CPU with one thread: sixteen rows of 62 to 295 tokens attend in eight layers of four
-heads of 32 in 1.3 ms, where all of them reading as much as the longest take 1.9; a step of such rows of the zoo's captain
-takes 3.4 ms where it took 4.8.
+leaves moves no other. Measured on a CPU with one thread: sixteen rows of 62 to 295 tokens attend in eight layers of
+four heads of 32 in 1.3 ms, where all of them reading as much as the longest take 1.9; a step of such rows of the zoo's
+captain takes 3.4 ms where it took 4.8.
 """
 
 from __future__ import annotations
