@@ -16,8 +16,8 @@ from specdec.spans import PagedSpan, Span
 def attend(queries: Tensor, keys: Tensor, values: Tensor, span: Span, *, grouped: bool) -> Tensor:
     """What the queries see, [n, heads, width, head_dim] → the same shape.
 
-    keys, values: [rows, kv_heads, slots, head_dim], as `Span.store` returns them. grouped: heads share keys (arXiv
-    2305.13245).
+    keys, values: as `Span.store` returns them, [rows, kv_heads, slots, head_dim] or in pages. grouped: heads share keys
+    (arXiv 2305.13245).
     """
     if isinstance(span, PagedSpan):
         return _by_page(queries, keys, values, span)
@@ -52,7 +52,7 @@ def _by_page(queries: Tensor, keys: Tensor, values: Tensor, span: PagedSpan) -> 
     peaks = scores.amax(-1).view(pages, -1).index_select(0, span.table.view(-1))
     highest = peaks.view(n, -1, heads, width).amax(1).index_select(0, span.owner)
     weights = scores.sub_(highest.unsqueeze(-1)).exp_()
-    totals = torch.mm(span.sums, weights.sum(-1).view(pages, -1))
     found = torch.bmm(weights.view(pages * kv_heads, -1, weights.shape[-1]), values.flatten(0, 1))
-    mixed = torch.mm(span.sums, found.view(pages, -1))
-    return mixed.view(n, heads, width, dim) / totals.view(n, heads, width, 1)
+    total = scores.new_zeros(n, heads, width).index_add_(0, span.owner, weights.sum(-1))
+    mixed = scores.new_zeros(n, heads, width, dim).index_add_(0, span.owner, found.view(pages, heads, width, dim))
+    return mixed / total.unsqueeze(-1)

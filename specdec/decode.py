@@ -92,7 +92,7 @@ class Batch:
             return [
                 verify_greedy(d.tokens, [next(tokens) for _ in range(n)]) for d, n in zip(drafts, counts, strict=True)
             ]
-        # Where they stand nobody asks, which would take ten times as long.
+        # Not `max`, which also tells where they stand and takes ten times as long.
         self._require_finite(logits.amax(-1))
         p, ends = self._warper.probabilities(logits, of), list(accumulate(counts))
         if max(counts) == 1:

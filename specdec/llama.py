@@ -102,7 +102,9 @@ class LeanLlama:
         return cls(model.config, model.state_dict(), model.model.rotary_emb.inv_freq, name)
 
     def new_cache(self) -> KVCache:
-        return KVCache(len(self._blocks), self._kv_heads, self._dim, self.dtype, self.device, apart=True, paged=True)
+        shape = (len(self._blocks), self._kv_heads, self._dim, self.dtype, self.device)
+        # On other devices nobody has measured whether pages pay.
+        return KVCache(*shape, apart=True, paged=self.device.type == "cpu")
 
     def hidden(self, ids: Tensor, span: Span) -> Tensor:
         """The last hidden state after the final norm. ids: int64 [n·width] → [n·width, hidden]."""

@@ -18,9 +18,9 @@ from torch import Tensor
 from specdec.spans import FreshSpan, GatheredSpan, PagedSpan, Span
 
 PAGE = 48
-"""Slots of a page: a row leaves half of one unused."""
-_FEWEST = 64
-"""Pages that there is room for at least."""
+"""Slots of a page, of which a row leaves half of one unused on average."""
+_FEWEST, _KEPT = 64, 512
+"""Pages that there is room for at least, and at most where no row is left."""
 
 
 class _Layout(NamedTuple):
@@ -30,7 +30,6 @@ class _Layout(NamedTuple):
     owner: Tensor
     begins: Tensor
     table: Tensor
-    sums: Tensor
 
 
 class Pages:
@@ -69,18 +68,19 @@ class Pages:
 
     def copy_row(self, source: int, to: int, tokens: int) -> None:
         """Make row `to` hold so much of what row `source` holds."""
-        self._reserve([to], [tokens])
-        for page, place in zip(self._rows[source], self._rows[to], strict=False):
-            self._pool[:, :, place] = self._pool[:, :, page]
+        self._fit([source, to], [tokens, tokens])
+        self._pool[:, :, self._rows[to]] = self._pool[:, :, self._rows[source]]
 
     def clear(self) -> None:
-        """Forget all rows."""
+        """Forget all rows, and give back what room they took beyond the common."""
         self._rows, self._owners, self._all = [], [], None
+        if self._pool.shape[2] > _KEPT:
+            self._resize(_KEPT, 0)
 
     def fill(self, row: int, data: Tensor) -> None:
         """Let an empty row hold so much. data: [layers, 2, kv_heads, tokens, head_dim]."""
         tokens = data.shape[3]
-        self._reserve([row], [tokens])
+        self._fit([row], [tokens])
         for page, start in zip(self._rows[row], range(0, tokens, PAGE), strict=True):
             part = data[:, :, :, start : start + PAGE]
             self._pool[:, :, page, :, : part.shape[3]] = part
@@ -103,7 +103,7 @@ class Pages:
         into, known = self._by_layer()
         return PagedSpan(
             len(rows), width, positions, keys, mask, into, known, scratch, keys, at, take,
-            owner=layout.owner, table=layout.table, sums=layout.sums,
+            owner=layout.owner, table=layout.table,
         )  # fmt: skip
 
     def open_wide(
@@ -130,7 +130,7 @@ class Pages:
     ) -> tuple[tuple[Tensor, Tensor], Tensor, int]:
         """Page and slot of each new token, its position, and how many keys the longest row has then."""
         ends = [start + width for start in starts]
-        self._reserve(rows, ends)
+        self._fit(rows, ends)
         pages = [
             self._rows[row][slot // PAGE]
             for row, start, end in zip(rows, starts, ends, strict=True)
@@ -158,10 +158,7 @@ class Pages:
         most = max(len(line) for line in table)
         table = [line + line[:1] * (most - len(line)) for line in table]
         owner, places = torch.tensor(pages, device=self._device).unbind(-1)
-        sums = torch.arange(lines, device=self._device).unsqueeze(-1) == owner
-        return _Layout(
-            owner.contiguous(), places * PAGE, torch.tensor(table, device=self._device), sums.to(self._pool.dtype)
-        )
+        return _Layout(owner.contiguous(), places * PAGE, torch.tensor(table, device=self._device))
 
     def _by_layer(self) -> tuple[Sequence[Tensor], tuple[Sequence[Tensor], Sequence[Tensor]]]:
         """Each layer's places to write to, [pages, PAGE, 2, kv_heads, head_dim], and what it has, [pages, kv_heads,
@@ -170,24 +167,26 @@ class Pages:
         keys, values = used.unbind(1)
         return used.permute(0, 2, 4, 1, 3, 5).unbind(0), (keys.unbind(0), values.unbind(0))
 
-    def _reserve(self, rows: Sequence[int], ends: Sequence[int]) -> None:
-        """Give each row room for so many tokens. It holds zeros, for a NaN there times an attention weight of 0 would
-        still be NaN."""
+    def _fit(self, rows: Sequence[int], ends: Sequence[int]) -> None:
+        """Give each row as many pages as so many tokens take, no more: all there are would be read. New ones hold
+        zeros, for a NaN there times an attention weight of 0 would still be NaN."""
+        needed = [-(-end // PAGE) for end in ends]
+        for row, need in zip(rows, needed, strict=True):
+            while len(self._rows[row]) > need:
+                self._free(self._rows[row].pop())
+        missing = [row for row, need in zip(rows, needed, strict=True) for _ in range(need - len(self._rows[row]))]
         used = len(self._owners)
-        for row, end in zip(rows, ends, strict=True):
-            while len(self._rows[row]) * PAGE < end:
-                self._rows[row].append(len(self._owners))
-                self._owners.append(row)
-        if len(self._owners) > used:
+        if used + len(missing) > self._pool.shape[2]:
+            self._resize(max(_FEWEST, 3 * (used + len(missing)) // 2), used)
+        self._pool[:, :, used : used + len(missing)] = 0.0
+        for page, row in enumerate(missing, used):
+            self._rows[row].append(page)
+            self._owners.append(row)
             self._all = None
-            if len(self._owners) > self._pool.shape[2]:
-                self._resize(max(_FEWEST, 3 * len(self._owners) // 2), used)
-            self._pool[:, :, used : len(self._owners)] = 0.0
 
     def _free(self, page: int) -> None:
         """The last page in use takes the freed one's place."""
-        last = len(self._owners) - 1
-        owner = self._owners.pop()
+        last, owner, self._all = len(self._owners) - 1, self._owners.pop(), None
         if page < last:
             self._pool[:, :, page] = self._pool[:, :, last]
             self._owners[page] = owner

@@ -26,6 +26,7 @@ class Proposer:
     def __init__(self, draft: LanguageModel, head: Predictor | None = None) -> None:
         self.rows: list[Row] = []
         self._draft, self._head, self._cache = draft, head, draft.new_cache()
+        self._name = f"draft {draft.name}"
         self._regroup()
 
     @property
@@ -124,7 +125,7 @@ class Proposer:
 
     def _require_finite(self, peaks: list[float]) -> None:
         # Of logits or of probabilities: a NaN or an infinite logit makes its line's probabilities NaN.
-        require_finite(peaks, f"draft {self._draft.name}")
+        require_finite(peaks, self._name)
 
     def _read(
         self,
@@ -152,7 +153,7 @@ class Proposer:
         if self._asked is not None:
             self._needs |= self._asked.needs
         self._solo = (
-            Solo(self._draft, self._cache, self.rows[0], self._warper, self._needs, self._asked)
+            Solo(self._name, self._draft, self._cache, self.rows[0], self._warper, self._needs, self._asked)
             if len(self.rows) == 1
             else None
         )

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from specdec.spans import Alone, Span, shared_keys
 
-_FEW = 32
-"""Tokens of one row in a pass whose mask is cut from one that is kept."""
+_NARROW = 32
+"""Tokens of one row in a pass up to which its mask is cut from one that is kept."""
 _GRAIN = 64
 """Slots are made, and cleared, by so many at a time."""
 _KEPT_VIEWS = 8192
@@ -58,12 +58,20 @@ class Slots:
         """Of the whole store, touched or not."""
         return self._store.nbytes
 
+    def clear(self) -> None:
+        """Forget all rows, and give their room back."""
+        layers, two, _, heads, _, dim = self._store.shape
+        self._take(self._store.new_empty(layers, two, 0, heads, 0, dim))
+        self._clean = []
+
     def copy_row(self, source: int, to: int) -> None:
         """Make row `to` hold what row `source` holds."""
         self.fill(to, self.held(source))
 
     def held(self, row: int) -> Tensor:
         """[layers, 2, kv_heads, tokens, head_dim], a view."""
+        if not self._lengths[row]:  # there may be no room for it yet
+            return self._store.new_empty(*self._store.shape[:2], self._store.shape[3], 0, self._store.shape[5])
         return self._store[:, :, row, :, : self._lengths[row]]
 
     def fill(self, row: int, data: Tensor) -> None:
@@ -154,10 +162,12 @@ class Slots:
     def _causal(self, start: int, width: int) -> Tensor:
         """The mask of one row's tokens, [width, start + width]."""
         most = self._store.shape[4]
-        if width > _FEW:
+        if width > _NARROW:
             return self._mask(self._line[start : start + width].unsqueeze(-1), start + width)
-        if self._corner.shape[-1] < most + _FEW:
-            self._corner = self._mask(torch.arange(most, most + _FEW, device=self._line.device)[:, None], most + _FEW)
+        if self._corner.shape[-1] < most + _NARROW:
+            self._corner = self._mask(
+                torch.arange(most, most + _NARROW, device=self._line.device)[:, None], most + _NARROW
+            )
         return self._corner[:width, most - start : most + width]
 
     def _mask(self, positions: Tensor, keys: int) -> Tensor:
@@ -192,9 +202,12 @@ class Slots:
         kept = self._lengths[:have]
         for row, length in enumerate(kept):
             made[:, :, row, :, :length] = self._store[:, :, row, :, :length]
-        self._store, self._line = made, torch.arange(slots, device=made.device)
+        self._take(made)
         self._clean = [*kept, *[0] * (rows - len(kept))]
-        self._corner = made.new_empty(0)
+
+    def _take(self, store: Tensor) -> None:
+        self._store, self._line = store, torch.arange(store.shape[4], device=store.device)
+        self._corner = store.new_empty(0)
         self._places.clear()
         self._spans.clear()
 

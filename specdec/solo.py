@@ -19,8 +19,10 @@ from specdec.signals import Predictor
 
 @dataclass(frozen=True, slots=True)
 class Solo:
-    """The only row of `cache`. needs: signals its policy reads, and those that `head` does; head: where it is asked."""
+    """The only row of `cache`. needs: signals its policy reads, and those that `head` does; head: where it is asked.
+    name: of the model, for messages."""
 
+    name: str
     model: LanguageModel
     cache: KVCache
     row: Row
@@ -41,25 +43,32 @@ class Solo:
 
     def _next(self, hidden: Tensor, draft: Draft) -> tuple[int, Tensor]:
         """One more token, also as int64 [1]; its q and signals go to the draft."""
-        logits, warper, needs = self.model.logits(hidden), self.warper, self.needs
+        logits, warper = self.model.logits(hidden), self.warper
         if warper.seen_matters:
             logits = warper.penalised(logits, None, seen([self.row.tokens + draft.tokens], logits))
+        dist = self._dist(logits)
         if warper.greedy:
-            dist = torch.softmax(logits, dim=-1) if needs else logits
             largest, drawn = dist.max(-1)
-            token, peak = int(drawn.item()), largest.item()
-            of_token = peak
-        else:
-            dist = warper.probabilities(logits)
-            line = dist[0]
-            drawn, peak = draw_one(line, self.row.draws), line.max().item()
+            peak = of_token = largest.item()
+            require_finite((peak,), self.name)
             token = int(drawn.item())
-            of_token = line[token].item() if needs else 1.0
+        else:
+            line = dist[0]
+            peak = line.max().item()
+            # Before anything is drawn: a NaN or an infinite logit makes its line's probabilities NaN.
+            require_finite((peak,), self.name)
+            drawn = draw_one(line, self.row.draws)
+            token = int(drawn.item())
+            of_token = line[token].item() if "probs" in self.needs else 1.0
             draft.q.append(line)
-        # A NaN or an infinite logit makes its line's probabilities NaN.
-        require_finite((peak,), f"draft {self.model.name}")
         draft.trail.append(self._signal(hidden, dist, of_token, peak, len(draft.trail) + 1))
         return token, drawn
+
+    def _dist(self, logits: Tensor) -> Tensor:
+        """What is drawn from, or at temperature 0 what signals are read from; the logits where none are."""
+        if not self.warper.greedy:
+            return self.warper.probabilities(logits)
+        return torch.softmax(logits, dim=-1) if self.needs else logits
 
     def _signal(self, hidden: Tensor, dist: Tensor, of_token: float, peak: float, place: int) -> Signal:
         needs, head = self.needs, self.head

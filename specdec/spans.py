@@ -56,7 +56,8 @@ class Span:
         return (keys, values) if self.take is None else (keys[self.take], values[self.take])
 
     def store(self, layer: int, new: Tensor) -> tuple[Tensor, Tensor]:
-        """The same, but what is returned is of all rows of `known`, of which only those in `take` are meant."""
+        """The same for `specdec.attention`, which knows what is meant: of all rows of `known`, not only of those in
+        `take`; where rows lie in pages, as the span's class has it."""
         if self.at is None:
             self.into[layer].copy_(new)
         else:
@@ -69,17 +70,19 @@ class PagedSpan(Span):
     """A pass whose rows attend page by page. `store` returns [pages, kv_heads, PAGE, head_dim] each.
 
     owner: int64 [pages], the line of the pass that each page belongs to. table: int64 [n, most pages of a line], where
-    a line's pages stand among them; one of them again where it has fewer. sums: [n, pages], 1 where the page is the
-    line's. mask: 0 or -inf, [pages, 1, width, PAGE]. take: of all pages, those of this pass; None if all are.
+    a line's pages stand among them; one of them again where it has fewer. mask: 0 or -inf, [pages, 1, width, PAGE].
+    take: of all pages, those of this pass; None if all are.
     """
 
     owner: Tensor
     table: Tensor
-    sums: Tensor
 
     def store(self, layer: int, new: Tensor) -> tuple[Tensor, Tensor]:
         keys, values = Span.store(self, layer, new)
         return (keys, values) if self.take is None else (keys[self.take], values[self.take])
+
+    def update(self, layer: int, new: Tensor) -> tuple[Tensor, Tensor]:
+        return self.store(layer, new)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -259,11 +259,15 @@ OTHER_NAMES = Loaded(TableModel(2, vocab=8), Letters(), None, frozenset())
 OTHER_SIZE = Loaded(TableModel(2, vocab=9), None, None, frozenset())
 
 
+@pytest.mark.parametrize("prompts", [[[1]], [[1], [2, 3]]], ids=["alone", "together"])
+@pytest.mark.parametrize("policy", ["fixed:2", "product:0.3", "svip:0.4"])
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 @pytest.mark.parametrize(("pair", "name"), [((DAMAGED, model(2)), "target"), ((model(1), DAMAGED), "draft")])
-def test_nan_logits_stop_with_the_name_of_the_model(pair: tuple[Loaded, Loaded], name: str, temperature: float) -> None:
+def test_nan_logits_stop_with_the_name_of_the_model(
+    pair: tuple[Loaded, Loaded], name: str, temperature: float, policy: str, prompts: list[list[int]]
+) -> None:
     with pytest.raises(SpecDecError, match=f"the {name} table1 model's logits hold nan"):
-        SpecDecoder(*pair, "fixed:2").generate([[1]], Sampling(temperature=temperature, max_tokens=4))
+        SpecDecoder(*pair, policy).generate(prompts, Sampling(temperature=temperature, max_tokens=4))
 
 
 def test_a_draft_of_another_vocabulary_is_refused() -> None:

@@ -76,6 +76,13 @@ def test_law_holds_beside_other_rows_of_other_lengths(policy: str) -> None:
     assert distance(found, expected) < EXACT[torch.float64]
 
 
+@pytest.mark.parametrize("sampling", SETTINGS, ids=["T1", "T0.6-p0.8", "T1.5-k2-penalty", "T0"])
+def test_law_holds_beside_another_row_at_every_setting(sampling: Sampling) -> None:
+    expected = target_law(TableModel(1), PROMPT, sampling, 3)
+    found = speculative_law("product:0.3,maximum=2", sampling, beside=[(1,)])
+    assert distance(found, expected) < EXACT[torch.float64]
+
+
 @pytest.mark.parametrize("policy", ["fixed:2", "product:0.3,maximum=2"])
 def test_joint_law_of_two_rows_is_a_product(policy: str) -> None:
     sampling, prompts = Sampling(max_tokens=2, temperature=0.7, top_p=0.9), (PROMPT, (1,))

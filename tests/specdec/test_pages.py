@@ -32,13 +32,10 @@ def by_itself(model: LanguageModel, before: Sequence[int], after: Sequence[int])
 
 
 def joined(model: LanguageModel, texts: Sequence[Sequence[int]]) -> KVCache:
-    """A cache that holds each of the texts, of which those of a length are read together."""
+    """A cache that holds each of the texts, read in one pass."""
     cache = model.new_cache()
-    for _ in texts:
-        cache.add_row()
-    read(model, cache, range(len(texts)), texts)
-    for row, text in enumerate(texts):
-        cache.roll_back(row, len(text))
+    rows = [cache.add_row() for _ in texts]
+    read(model, cache, rows, texts)
     return cache
 
 
@@ -129,6 +126,107 @@ def test_what_the_memory_held_before_is_never_seen(monkeypatch: pytest.MonkeyPat
     assert torch.allclose(found, torch.cat([by_itself(tiny, text, [1, 2]) for text in TEXTS]), atol=1e-12)
 
 
+@torch.inference_mode()
+def test_what_one_row_holds_that_is_not_a_number_stays_in_it() -> None:
+    tiny = model()
+    cache = joined(tiny, TEXTS)
+    cache._pages._pool[:, :, cache._pages._rows[1], :, 3] = torch.nan
+    found = feed(tiny, cache, EVERY, [[1]] * len(TEXTS))
+    assert found.isnan().any(-1).tolist() == [False, True, False, False, False, False]
+
+
+@torch.inference_mode()
+def test_long_rows_leave_pages_whatever_room_there_was_before() -> None:
+    tiny = model()
+    cache = tiny.new_cache()
+    feed(tiny, cache, [cache.add_row()], [TEXTS[1]])
+    rows = [cache.add_row() for _ in range(5)]
+    read(tiny, cache, rows, [TEXTS[0] * 6] * 5)
+    held = [len(pages) for pages in cache._pages._rows]
+    for _ in range(4):
+        cache.drop_row(0)
+    found = feed(tiny, cache, [0, 1], [[5], [6]])
+    expected = [by_itself(tiny, TEXTS[0] * 6, [token]) for token in (5, 6)]
+    assert torch.allclose(found, torch.cat(expected), atol=1e-12)
+    assert held == [1, *[14] * 5]
+
+
+@torch.inference_mode()
+def test_what_rows_took_is_given_back_when_they_move() -> None:
+    tiny = model()
+    few, many = ([TEXTS[0] * 19] * count for count in (4, 20))
+    alone = joined(tiny, few[:1]).nbytes
+    cache = joined(tiny, few)
+    for text in many:
+        feed(tiny, cache, [cache.add_row()], [text])
+    # In pages there are no slots beside them.
+    assert cache._slots.nbytes == 0
+    while len(cache.lengths) > 1:
+        cache.drop_row(0)
+    feed(tiny, cache, [0], [[1]])
+    assert cache.nbytes < 8 * alone
+    cache.drop_row(0)
+    assert cache.nbytes < 8 * alone
+
+
+@torch.inference_mode()
+def test_pages_that_a_row_needs_no_more_are_not_read() -> None:
+    tiny = model()
+    cache = joined(tiny, [text[:10] for text in TEXTS])
+    feed(tiny, cache, EVERY, [(TEXTS[0] * 3)[: 300 if row == 2 else 1] for row in EVERY])
+    assert len(cache._pages._owners) > 6 * 6
+    cache.roll_back(2, 11)
+    found = feed(tiny, cache, EVERY, [[7]] * 6)
+    assert len(cache._pages._owners) == 6
+    texts = [[*text[:10], TEXTS[0][0]] for text in TEXTS]
+    assert torch.allclose(found, torch.cat([by_itself(tiny, text, [7]) for text in texts]), atol=1e-12)
+
+
+@torch.inference_mode()
+def test_rows_of_which_only_some_are_empty_are_read_together(opened: list[Span]) -> None:
+    tiny = model()
+    cache = joined(tiny, TEXTS)
+    cache.roll_back(3, 0)
+    found = feed(tiny, cache, [2, 3, 5], [TEXTS[0][:40], TEXTS[1], TEXTS[3][:2]])
+    assert isinstance(opened[-1], GatheredSpan)
+    before = (TEXTS[2], [], TEXTS[5])
+    after = (TEXTS[0][:40], TEXTS[1], TEXTS[3][:2])
+    expected = []
+    for known, new in zip(before, after, strict=True):
+        fresh = tiny.new_cache()
+        expected.append(feed(tiny, fresh, [fresh.add_row()], [[*known, *new]])[-len(new) :])
+    assert torch.allclose(found, torch.cat(expected), atol=1e-12)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("steps", [1, 2])
+def test_what_fails_half_way_leaves_the_rows_as_they_were(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny, honest, calls = model(), Pages._resize, [0]
+
+    def resize(self: Pages, pages: int, used: int) -> None:
+        calls[0] += 1
+        if calls[0] == steps:
+            raise MemoryError
+        honest(self, pages, used)
+
+    cache = tiny.new_cache()
+    for text in [[*TEXTS[0], *text] * 5 for text in TEXTS[:4]]:
+        feed(tiny, cache, [cache.add_row()], [text])
+    cache.add_row()
+    monkeypatch.setattr(Pages, "_resize", resize)
+    rows = range(5)
+    for _ in range(3):
+        try:
+            found = feed(tiny, cache, rows, [[3]] * 5)
+            break
+        except MemoryError:
+            continue
+    assert calls[0] > steps
+    texts = [[*TEXTS[0], *text] * 5 for text in TEXTS[:4]]
+    expected = torch.cat([by_itself(tiny, text, [3]) for text in texts])
+    assert torch.allclose(found[:4], expected, atol=1e-12)
+
+
 def test_pages_are_taken_again_and_given_back() -> None:
     pages = Pages(1, 1, 2, torch.float32, torch.device("cpu"))
     for row in range(3):
@@ -137,12 +235,12 @@ def test_pages_are_taken_again_and_given_back() -> None:
     full = pages.nbytes
     pages.drop_row(1)
     assert pages.nbytes < full
-    held = [pages.held(row, 100) for row in range(2)]
-    assert [torch.unique(part).tolist() for part in held] == [[0.0], [2.0]]
-    small = pages.nbytes
+    assert [torch.unique(pages.held(row, 100)).tolist() for row in range(2)] == [[0.0], [2.0]]
+    pages.drop_row(0)
     pages.add_row()
-    pages.fill(2, torch.ones(1, 2, 1, 100, 2))
-    assert pages.nbytes == small
+    pages.fill(1, torch.ones(1, 2, 1, 100, 2))
+    assert len(pages._owners) == 6
+    assert torch.unique(pages.held(1, 100)).tolist() == [1.0]
 
 
 @pytest.fixture
