@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -12,10 +12,10 @@ from torch import Tensor
 
 from specdec.dataset import Examples
 from specdec.errors import SpecDecError
-from specdec.head import AcceptanceHead, HeadConfig
+from specdec.head import FEATURES, AcceptanceHead, HeadConfig
 from specdec.metrics import auroc, expected_calibration_error, fit_calibration
 from specdec.settings import Training
-from specdec.threshold import Window, drafted_by
+from specdec.threshold import Costs, Window, derive, drafted_by
 
 _FEWEST = 20
 """Examples of tokens the draft is sure of, by weight, from which on their chance is fitted."""
@@ -47,31 +47,71 @@ def labels_of(examples: Examples, settings: Training) -> Tensor:
     return examples.token if settings.label == "token" else examples.overlap
 
 
-def calibrate(head: AcceptanceHead, dev: Examples, settings: Training) -> tuple[AcceptanceHead, Quality]:
-    """The head with its logit fitted to labels of the dev split (a w_rej other than 1 biases it), and how good it is
-    there; tokens that the draft is sure of it is not asked about.
-
-    Every other roll-out is fitted to; quality is that on the rest.
-    """
+def calibrate(head: AcceptanceHead, dev: Examples, settings: Training) -> AcceptanceHead:
+    """The head with its logit fitted to labels of the dev split (a w_rej other than 1 biases it); tokens that the draft
+    is sure of it is not asked about. Every other roll-out is fitted to."""
     labels, x = labels_of(dev, settings), inputs(head.config, dev)
-    fitted = dev.window % 2 == 0
-    kept = ~fitted if 0 < int(fitted.sum()) < len(dev) else fitted
+    fitted = _fitted(dev)
     with torch.inference_mode():
-        raw = head(x)
-        scale, shift = fit_calibration(raw[fitted], labels[fitted], dev.standing[fitted])
+        scale, shift = fit_calibration(head(x)[fitted], labels[fitted], dev.standing[fitted])
         tuned = head.tuned(scale=scale, shift=shift).with_sure(settings.sure)
-        tuned = _spared(tuned, x[fitted], labels[fitted], dev.standing[fitted])
-        after = tuned.calibrated(x[kept])
-    label, weights = labels[kept], dev.standing[kept]
-    quality = Quality(
-        ece_before=expected_calibration_error(torch.sigmoid(raw[kept]), label, weights),
-        ece_after=expected_calibration_error(after, label, weights),
-        auroc=auroc(after, label, weights),
-        peak_auroc=auroc(dev.features[kept, 1], label, weights),
+        return _spared(tuned, x[fitted], labels[fitted], dev.standing[fitted])
+
+
+def calibrate_greedy(
+    head: AcceptanceHead, dev: Examples, settings: Training, costs: Costs, asking: float
+) -> AcceptanceHead:
+    """The head, or the same head not asked at temperature 0, whichever is the faster there by the costs: a good draft
+    knows itself what its most likely token is worth, and to ask takes time. costs: without asking. asking: what asking
+    about a token adds."""
+    cold = is_cold(dev)
+    if not head.config.features or not bool(cold.any()) or bool(cold.all()):
+        return head
+    greedy, warm = dev.some(cold), dev.some(~cold)
+    x, fitted = inputs(head.config, greedy), _fitted(greedy)
+    by_q = fit_calibration(head.token_logits(x)[fitted], labels_of(greedy, settings)[fitted], greedy.standing[fitted])
+    silent = calibrate(head.tuned(scale=1.0, shift=0.0), warm, settings).with_greedy(*by_q)
+    kept = _held_back(greedy)
+
+    def speedup(one: AcceptanceHead) -> float:
+        windows = make_windows(one, kept)
+        asked = asked_share(one, kept, windows)
+        return derive(windows, replace(costs, draft=costs.draft + asked * asking)).rate
+
+    return max((silent, head), key=speedup)
+
+
+def quality_of(before: AcceptanceHead, after: AcceptanceHead, dev: Examples, settings: Training) -> Quality:
+    """How good a head is where nothing was fitted to. before: as trained."""
+    kept = _held_back(dev)
+    x, label, weights = inputs(after.config, kept), labels_of(kept, settings), kept.standing
+    with torch.inference_mode():
+        raw, found = torch.sigmoid(before(x)), after.calibrated(x)
+    return Quality(
+        ece_before=expected_calibration_error(raw, label, weights),
+        ece_after=expected_calibration_error(found, label, weights),
+        auroc=auroc(found, label, weights),
+        peak_auroc=auroc(kept.features[:, 1], label, weights),
         rate=float((label * weights).sum() / weights.sum()),
-        examples=int(kept.sum()),
+        examples=len(kept),
     )
-    return tuned, quality
+
+
+def is_cold(examples: Examples) -> Tensor:
+    """Which are of temperature 0, bool [n]."""
+    return examples.features[:, FEATURES.index("temperature")] == 0
+
+
+def _fitted(dev: Examples) -> Tensor:
+    """Every other roll-out; all examples, where that would leave none."""
+    half = dev.window % 2 == 0
+    return half if 0 < int(half.sum()) < len(dev) else torch.ones_like(half)
+
+
+def _held_back(dev: Examples) -> Examples:
+    """The others; all examples, where there are none."""
+    fitted = _fitted(dev)
+    return dev if bool(fitted.all()) else dev.some(~fitted)
 
 
 def _spared(head: AcceptanceHead, x: Tensor, labels: Tensor, weights: Tensor) -> AcceptanceHead:

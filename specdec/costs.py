@@ -81,10 +81,12 @@ def measure(
             if turn:
                 times[kind, length].append(took)
     typical = {kind: sorted(found)[len(found) // 4] for kind, found in times.items()}
-    return _costs(typical, pair, batch, prompt)
+    return _costs(typical, pair, batch, temperature, prompt)
 
 
-def _costs(typical: dict[tuple[str, int], float], pair: SpecDecoder, size: int, prompt: int) -> Measured:
+def _costs(
+    typical: dict[tuple[str, int], float], pair: SpecDecoder, size: int, temperature: float, prompt: int
+) -> Measured:
     plain, longest = typical["plain", 0], LENGTHS[-1]
     per_token, start = _line([(k, typical["rule", k] / plain) for k in LENGTHS])
     verify, _ = _line([(k, typical["pass", k] / plain) for k in LENGTHS])
@@ -98,8 +100,10 @@ def _costs(typical: dict[tuple[str, int], float], pair: SpecDecoder, size: int, 
 
     costs = rule
     if pair.head:
+        config = pair.head.config
+        share = 0.0 if config.greedy and temperature == 0 else config.asked
         # Of several rows all are asked about where one is.
-        asked = 1.0 - (1.0 - pair.head.config.asked) ** size
+        asked = 1.0 - (1.0 - share) ** size
         known = max(0.0, beside("known"))
         costs = replace(rule, draft=rule.draft + known + asked * max(0.0, beside("head") - known))
     # No reading is free, whatever the clock says.

@@ -56,7 +56,10 @@ class Examples:
 
     def that_matter(self) -> Examples:
         """Without those before which some token certainly falls."""
-        kept = self.standing > 0
+        return self.some(self.standing > 0)
+
+    def some(self, kept: Tensor) -> Examples:
+        """Those of which `kept`, bool [n], says so."""
         return Examples(**{name: getattr(self, name)[kept] for name in self.__slots__})
 
 

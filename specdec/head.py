@@ -35,8 +35,9 @@ class HeadConfig:
     derived h, by the costs of the machine it was trained on. multiplier: the factor on ρ·(c + c_v) tuned with it.
     sure, sure_scale, sure_shift: of a token of at least this q(x) the head is not asked: it is taken to stand with
     chance σ(sure_scale·logit q + sure_shift). Most tokens are such ones, and there is little to learn about them.
-    2 = all are asked about. asked: the share of drafted tokens that are. stages: (batch, h, the most tokens of a
-    draft) from so many rows on, tuned where it was trained (`specdec.stages`).
+    2 = all are asked about. greedy: (scale, shift) of the same at temperature 0, where no token is asked about then;
+    None = as at other temperatures. asked: the share of drafted tokens that are asked about, where any are. stages:
+    (batch, h, the most tokens of a draft) from so many rows on, tuned where it was trained (`specdec.stages`).
     """
 
     width: int
@@ -53,10 +54,14 @@ class HeadConfig:
     sure: float = 2.0
     sure_scale: float = 1.0
     sure_shift: float = 0.0
+    greedy: tuple[float, float] | None = None
     asked: float = 1.0
     stages: tuple[tuple[int, float, int], ...] = ()
 
     def __post_init__(self) -> None:
+        if self.greedy is not None:
+            scale, shift = self.greedy
+            object.__setattr__(self, "greedy", (float(scale), float(shift)))
         object.__setattr__(self, "stages", tuple((int(n), float(h), int(most)) for n, h, most in self.stages))
 
     @property
@@ -133,26 +138,32 @@ class AcceptanceHead(nn.Module):
 
     def calibrated(self, x: Tensor) -> Tensor:
         """P(accept), [n, inputs] → [n]."""
-        found = self.config.scale * self(x) + self.config.shift
-        if not self._spares:
-            return torch.sigmoid(found)
-        known = self.config.sure_scale * self.token_logits(x) + self.config.sure_shift
-        return torch.sigmoid(torch.where(self.surely(x), known, found))
+        config, found = self.config, self.config.scale * self(x) + self.config.shift
+        if config.features and config.sure <= 1:
+            known = config.sure_scale * self.token_logits(x) + config.sure_shift
+            found = torch.where(self._sure(x), known, found)
+        if config.greedy is not None:
+            scale, shift = config.greedy
+            found = torch.where(self._cold(x), scale * self.token_logits(x) + shift, found)
+        return torch.sigmoid(found)
 
     def surely(self, x: Tensor) -> Tensor:
         """Of which lines of x the head is not asked, bool [n]."""
-        if not self._spares:
-            return torch.zeros(len(x), dtype=torch.bool, device=x.device)
+        found = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+        if self.config.features and self.config.sure <= 1:
+            found = self._sure(x)
+        return found if self.config.greedy is None else found | self._cold(x)
+
+    def _sure(self, x: Tensor) -> Tensor:
         # The margin is for what float32 makes of a logit that lies on the bound.
         return self.token_logits(x) >= logit(self.config.sure) - 1e-5
+
+    def _cold(self, x: Tensor) -> Tensor:
+        return x[:, self.config.width + FEATURES.index("temperature")] == 0
 
     def token_logits(self, x: Tensor) -> Tensor:
         """logit q of the drawn tokens, [n, inputs] → [n]; only with features."""
         return SCALES[0] * x[:, self.config.width]
-
-    @property
-    def _spares(self) -> bool:
-        return self.config.features and self.config.sure <= 1
 
     def tuned(self, *, scale: float, shift: float) -> AcceptanceHead:
         """The same weights with another calibration."""
@@ -162,6 +173,11 @@ class AcceptanceHead(nn.Module):
         """The same weights, not asked about tokens of at least this q(x), which stand with chance σ(scale·logit q +
         shift)."""
         return self._with(replace(self.config, sure=sure, sure_scale=scale, sure_shift=shift))
+
+    def with_greedy(self, scale: float, shift: float) -> AcceptanceHead:
+        """The same weights, not asked at temperature 0, where a token stands with chance σ(scale·logit q + shift); only
+        with features."""
+        return self._with(replace(self.config, greedy=(scale, shift)))
 
     def with_asked(self, asked: float) -> AcceptanceHead:
         """The same weights, known to be asked about this share of the drafted tokens."""

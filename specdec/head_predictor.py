@@ -29,14 +29,21 @@ class _Predictor:
 
     def __init__(self, head: AcceptanceHead) -> None:
         self.needs, self._config = head.needs, head.config
-        self._sure = head.config.sure if head.config.features else 2.0
-        self._power, self._odds = head.config.sure_scale, math.exp(-head.config.sure_shift)
+        config = head.config
+        self._sure = config.sure if config.features else 2.0
+        self._warm = (config.sure_scale, math.exp(-config.sure_shift))
+        self._cold = (config.greedy[0], math.exp(-config.greedy[1])) if config.greedy else None
 
-    def known(self, token_prob: float) -> float | None:
-        if token_prob < self._sure:
+    def known(self, token_prob: float, temperature: float) -> float | None:
+        if temperature == 0 and self._cold:
+            power, odds = self._cold
+        elif token_prob < self._sure:
             return None
-        # σ(scale·logit q + shift), with q kept away from 1 as `logit` does.
-        return 1 / (1 + self._odds * math.pow(max(1 - token_prob, 1e-6) / token_prob, self._power))
+        else:
+            power, odds = self._warm
+        # σ(scale·logit q + shift), with q kept away from 0 and 1 as `logit` does.
+        q = max(token_prob, 1e-6)
+        return 1 / (1 + odds * math.pow(max(1 - q, 1e-6) / q, power))
 
 
 class LinearPredictor(_Predictor):

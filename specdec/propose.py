@@ -139,11 +139,8 @@ class Proposer:
         found = read_signals(self._needs, dist, tokens, self._warper.greedy, peaks)
         if self._asked is None:
             return found
-
-        def told() -> tuple[list[int], list[float]]:
-            return [len(draft.tokens) + 1 for draft in drafts], [self.rows[i].sampling.temperature for i in active]
-
-        return with_head(self._asked, hidden, found, told)
+        places = [len(draft.tokens) + 1 for draft in drafts]
+        return with_head(self._asked, hidden, found, places, [self.rows[i].sampling.temperature for i in active])
 
     def _regroup(self) -> None:
         """Work out anew what depends on which rows are here."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
@@ -19,7 +19,7 @@ class Predictor(Protocol):
         """The signals its features are made of."""
         ...
 
-    def known(self, token_prob: float) -> float | None:
+    def known(self, token_prob: float, temperature: float) -> float | None:
         """P(the target accepts the token) where q(x) alone tells it; None where `predict` has to."""
         ...
 
@@ -68,14 +68,14 @@ def _chances(dist: Tensor, tokens: Sequence[int]) -> list[float]:
 
 
 def with_head(
-    head: Predictor, hidden: Tensor, found: list[Signal], told: Callable[[], tuple[list[int], list[float]]]
+    head: Predictor, hidden: Tensor, found: list[Signal], places: Sequence[int], temperatures: Sequence[float]
 ) -> list[Signal]:
-    """The same signals with the head's prediction in `accept`. told: gives places and temperatures as for `predict`,
-    and is not called where nothing has to be predicted: of most tokens q(x) says enough."""
-    known = [head.known(signal.token_prob) for signal in found]
+    """The same signals with the head's prediction in `accept`. places, temperatures: as for `predict`, which is not
+    called where nothing has to be predicted: of most tokens q(x) says enough."""
+    known = [head.known(signal.token_prob, heat) for signal, heat in zip(found, temperatures, strict=True)]
     chances = [chance for chance in known if chance is not None]
     if len(chances) < len(known):
-        predicted = head.predict(hidden, found, *told())
+        predicted = head.predict(hidden, found, places, temperatures)
         chances = [new if chance is None else chance for chance, new in zip(known, predicted, strict=True)]
     return [
         Signal(of_token, peak, entropy, chance)

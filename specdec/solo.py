@@ -77,8 +77,8 @@ class Solo:
         entropy = torch.special.entr(dist).sum().item() if "entropy" in needs else 0.0
         if head is None:
             return Signal(of_token, peak, entropy)
-        accept = head.known(of_token)
+        heat = self.row.sampling.temperature
+        accept = head.known(of_token, heat)
         if accept is None:
-            heat = self.row.sampling.temperature
             accept = head.predict_one(hidden, Signal(of_token, peak, entropy), place, heat)
         return Signal(of_token, peak, entropy, accept)

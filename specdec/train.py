@@ -15,7 +15,18 @@ from pickle import UnpicklingError
 
 import torch
 
-from specdec.calibrate import Quality, asked_share, calibrate, inputs, labels_of, make_windows, save_windows
+from specdec.calibrate import (
+    Quality,
+    asked_share,
+    calibrate,
+    calibrate_greedy,
+    inputs,
+    is_cold,
+    labels_of,
+    make_windows,
+    quality_of,
+    save_windows,
+)
 from specdec.claim import claim
 from specdec.dataset import Examples, Text, roll_out
 from specdec.decoder import SpecDecoder
@@ -68,9 +79,11 @@ def train(
         run.one_epoch(train_texts, progress)
     # As far as any rule drafts, for a chain that is cut short would pass for one that a rule has ended.
     dev = _rolled(pair, dev_texts, replace(settings, horizon=LIMIT), mix=0.0, epoch=settings.epochs)
-    head, quality = calibrate(run.head, dev, settings)
+    head = calibrate_greedy(calibrate(run.head, dev, settings), dev, settings, costs, asking)
+    quality = quality_of(run.head, head, dev, settings)
+    answered = dev if head.config.greedy is None else dev.some(~is_cold(dev))
+    head = head.with_asked(asked_share(head, answered, make_windows(head, answered)))
     windows = make_windows(head, dev)
-    head = head.with_asked(asked_share(head, dev, windows))
     costs = replace(costs, draft=costs.draft + head.config.asked * asking)
     threshold = derive(windows, costs)
     head = head.with_threshold(threshold.h, threshold.multiplier)

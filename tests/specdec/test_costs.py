@@ -38,7 +38,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> None:
         step()
         drafted = row.drafted - before
         proposer = batch._proposer
-        if proposer and proposer._asked and proposer._asked.known(0.5) is not None:
+        if proposer and proposer._asked and proposer._asked.known(0.5, 1.0) is not None:
             return 1e-3 * (1.2 + 0.4 * drafted)
         each = 0.8 if "head" in needs else 0.5 if "entropy" in needs else 0.3 if needs else 0.2
         return 1e-3 * (1 + (0.2 + each * drafted if drafted else 0))
@@ -95,6 +95,10 @@ def test_the_heads_evaluation_counts_for_the_tokens_it_is_asked_about() -> None:
     assert model.head is not None
     asked = SpecDecoder(model.target, model.draft, head=model.head.with_sure(0.9).with_asked(0.25))
     assert measure(asked, repeats=3).costs.draft == pytest.approx(0.2 + 0.1 + 0.25 * 0.4)
+    assert asked.head is not None
+    silent = SpecDecoder(model.target, model.draft, head=asked.head.with_greedy(1.0, 0.0))
+    assert measure(silent, repeats=3, temperature=0.0).costs.draft == pytest.approx(0.2 + 0.1)
+    assert measure(silent, repeats=3, temperature=1.0).costs.draft == pytest.approx(0.2 + 0.1 + 0.25 * 0.4)
 
 
 def test_measuring_leaves_the_global_generator_alone() -> None:

@@ -40,6 +40,7 @@ def ready(head: AcceptanceHead) -> Predictor:
         HeadConfig(4, 2, False),
         HeadConfig(4, 1, sure=0.9, sure_scale=0.7, sure_shift=0.3),
         HeadConfig(4, 0, sure=0.9, sure_scale=0.7, sure_shift=0.3),
+        HeadConfig(4, 0, sure=0.9, sure_scale=0.7, sure_shift=0.3, greedy=(1.2, 0.5)),
     ],
 )
 def test_the_fast_form_predicts_what_the_module_does(config: HeadConfig) -> None:
@@ -47,29 +48,53 @@ def test_the_fast_form_predicts_what_the_module_does(config: HeadConfig) -> None
     signals = [Signal(0.9, 0.95, 0.1), Signal(0.2, 0.5, 1.4), Signal(1.0, 1.0, 0.0)]
     extra = torch.tensor([features(signal, place, 0.7) for place, signal in enumerate(signals, 1)])
     x = torch.cat((hidden, extra), -1) if config.features else hidden
-    found = with_head(ready(head), hidden, signals, lambda: ([1, 2, 3], [0.7] * 3))
+    found = with_head(ready(head), hidden, signals, [1, 2, 3], [0.7] * 3)
     assert [signal.accept for signal in found] == pytest.approx(head.calibrated(x).tolist(), abs=1e-6)
 
 
 def test_a_token_the_draft_is_sure_of_is_judged_by_its_probability_alone() -> None:
     head = ready(lively(HeadConfig(4, 1)).with_sure(0.9, 0.5, 1.0))
-    known = head.known(0.9)
+    known = head.known(0.9, 0.0)
     assert known == pytest.approx(1 / (1 + math.exp(-(0.5 * math.log(9) + 1.0))))
-    assert head.known(0.8) is None
+    assert head.known(0.8, 0.0) is None
     signals = [Signal(0.9, 0.9), Signal(0.8, 0.8)]
-    first, second = with_head(head, torch.ones(2, 4), signals, lambda: ([1, 1], [0.0, 0.0]))
+    first, second = with_head(head, torch.ones(2, 4), signals, [1, 1], [0.0, 0.0])
     alone = head.predict(torch.ones(1, 4), signals[1:], [1], [0.0])
     # What a token is told does not depend on the company it is asked in.
     assert (first.accept, second.accept) == pytest.approx((known, *alone))
 
 
-def test_nothing_is_predicted_where_the_draft_is_sure_of_all_tokens() -> None:
-    def told() -> tuple[list[int], list[float]]:
-        raise AssertionError("asked")
-
+def test_nothing_is_predicted_where_the_draft_is_sure_of_all_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
     head = ready(lively(HeadConfig(4, 1)).with_sure(0.9))
-    (found,) = with_head(head, torch.ones(1, 4), [Signal(0.95, 0.95)], told)
+    monkeypatch.setattr(head, "predict", None)
+    (found,) = with_head(head, torch.ones(1, 4), [Signal(0.95, 0.95)], [1], [1.0])
     assert found.accept == pytest.approx(0.95)
+
+
+@pytest.mark.parametrize("depth", [0, 1])
+def test_a_head_that_is_not_asked_at_temperature_0_goes_by_q_there(depth: int) -> None:
+    head = lively(HeadConfig(4, depth, sure=0.9, sure_scale=0.7, sure_shift=0.3)).with_greedy(1.2, 0.4)
+    hidden, signal = torch.randn(2, 4, generator=torch.Generator().manual_seed(5)), Signal(0.6, 0.7)
+    by_q = 1 / (1 + math.exp(-(1.2 * math.log(0.6 / 0.4) + 0.4)))
+    assert ready(head).known(0.6, 0.0) == pytest.approx(by_q)
+    assert ready(head).known(0.6, 0.7) is None
+    x = torch.cat((hidden, torch.tensor([features(signal, 1, heat) for heat in (0.0, 0.7)])), -1)
+    assert head.surely(x).tolist() == [True, False]
+    found = with_head(ready(head), hidden, [signal, signal], [1, 1], [0.0, 0.7])
+    assert [one.accept for one in found] == pytest.approx(head.calibrated(x).tolist(), abs=1e-6)
+    assert found[0].accept == pytest.approx(by_q)
+
+
+@pytest.mark.parametrize("depth", [0, 1])
+def test_one_prediction_is_that_of_many(depth: int) -> None:
+    head, hidden = ready(lively(HeadConfig(4, depth))), torch.randn(3, 4, generator=torch.Generator().manual_seed(5))
+    signals = [Signal(0.9, 0.95), Signal(0.2, 0.5), Signal(0.6, 0.6)]
+    together = head.predict(hidden, signals, [1, 2, 3], [0.0, 0.7, 1.0])
+    alone = [
+        head.predict_one(hidden[i : i + 1], signal, i + 1, heat)
+        for i, (signal, heat) in enumerate(zip(signals, (0.0, 0.7, 1.0), strict=True))
+    ]
+    assert alone == pytest.approx(together, abs=1e-6)
 
 
 def test_a_head_is_residual_blocks_then_a_linear_layer() -> None:
@@ -94,7 +119,9 @@ def test_blocks_have_weights_of_their_own_unless_shared() -> None:
     assert count(True) == (16 + 4) + (8 + 2)
 
 
-@pytest.mark.parametrize("config", [HeadConfig(4), HeadConfig(4, 0), HeadConfig(4, 3, shared_blocks=True, scale=0.5)])
+@pytest.mark.parametrize(
+    "config", [HeadConfig(4), HeadConfig(4, 0, greedy=(1.5, 0.5)), HeadConfig(4, 3, shared_blocks=True, scale=0.5)]
+)
 def test_a_head_comes_back_from_its_file_as_it_was(config: HeadConfig, tmp_path: Path) -> None:
     head, x = lively(config), torch.randn(5, config.inputs, generator=torch.Generator().manual_seed(2))
     save_head(head, tmp_path)

@@ -73,7 +73,7 @@ def test_the_head_is_told_the_place_and_the_temperature() -> None:
     class Asked:
         needs = ready(0).needs
 
-        def known(self, token_prob: float) -> None:
+        def known(self, token_prob: float, temperature: float) -> None:
             return None
 
         def predict_one(self, hidden: torch.Tensor, found: object, place: int, temperature: float) -> float:

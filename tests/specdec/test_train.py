@@ -12,14 +12,15 @@ import pytest
 import torch
 
 from specdec.__main__ import main
-from specdec.calibrate import asked_share, load_windows
+from specdec.calibrate import asked_share, calibrate, calibrate_greedy, inputs, is_cold, load_windows
 from specdec.dataset import Examples, Text
 from specdec.decoder import SpecDecoder
 from specdec.errors import SpecDecError
-from specdec.head import AcceptanceHead, HeadConfig
+from specdec.head import AcceptanceHead, HeadConfig, features
 from specdec.head_files import load_head
 from specdec.models import Loaded
 from specdec.params import Sampling
+from specdec.policies import Signal
 from specdec.settings import Training
 from specdec.threshold import Costs, Window, derive
 from specdec.train import Report, train
@@ -249,3 +250,32 @@ def test_the_command_trains_a_head_and_prints_its_threshold(tmp_path: Path, caps
     assert main(again) == 0
     assert capsys.readouterr().out.startswith("2 rows together: ")
     assert [batch for batch, _, _ in load_head(tmp_path / "head").config.stages] == [2]
+
+
+@pytest.mark.parametrize(("hidden_tells", "asking"), [(False, 0.0), (True, 0.0), (True, 5.0)])
+def test_at_temperature_0_the_head_is_asked_only_where_that_pays(hidden_tells: bool, asking: float) -> None:
+    dev = made_up(hidden_tells=hidden_tells)
+    head = AcceptanceHead(HeadConfig(1, 0))
+    with torch.no_grad():
+        head.out.weight[:, 0] = torch.tensor([-4.0, 4.0]) if hidden_tells else torch.tensor([-1.0, 1.0])
+    settings = Training(sure=2.0)
+    found = calibrate_greedy(calibrate(head, dev, settings), dev, settings, Costs(0.2, 0.1), asking)
+    assert (found.config.greedy is None) == (hidden_tells and asking == 0)
+    warm = dev.some(~is_cold(dev))
+    assert not found.surely(inputs(found.config, warm)).any()
+
+
+def made_up(*, hidden_tells: bool) -> Examples:
+    """300 roll-outs of three tokens at temperatures 0 and 1: a token stands by a hidden number of ±1, or as often as q
+    says while the hidden number is noise."""
+    generator, count = torch.Generator().manual_seed(0), 900
+    hidden = torch.randint(2, (count, 1), generator=generator).float() * 2 - 1
+    q = torch.rand(count, generator=generator) * 0.8 + 0.15
+    token = (hidden[:, 0] > 0).float() if hidden_tells else (torch.rand(count, generator=generator) < q).float()
+    window, place = torch.arange(count) // 3, torch.arange(count) % 3 + 1
+    heats = (window % 4 < 2).float()
+    lines = [
+        features(Signal(chance, chance), at, heat)
+        for chance, at, heat in zip(q.tolist(), place.tolist(), heats.tolist(), strict=True)
+    ]
+    return Examples(hidden, torch.tensor(lines), token, token, torch.ones(count), window, place)

@@ -60,7 +60,7 @@ class StubHead:
 
     needs: frozenset[Need] = frozenset({"probs"})
 
-    def known(self, token_prob: float) -> float | None:
+    def known(self, token_prob: float, temperature: float) -> float | None:
         return None if token_prob < 0.9 else token_prob
 
     def predict(
