@@ -1,6 +1,6 @@
 """The two model pairs that speculative decoding is measured on, and the measurement.
 
-    python bench/specdec_pairs.py [--pairs zoo deep] [--temperature 0 1] [--count 600] [--tokens 100] [--repeats 5]
+    python bench/specdec_pairs.py [--pairs zoo deep] [--temperature 0 1] [--count 640] [--tokens 100] [--repeats 5]
         [--screen 100] [--head FOLDER] [--batches 1 2 4 8 16 64] [--assisted] [--json FILE] [--page FILE] [--plot FILE]
 
 *zoo*: the zoo's `captain` (128 × 8) and the draft that was trained for it, `captain-draft` (128 × 2).
@@ -166,7 +166,7 @@ def _read(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--draft", type=Path, help=f"another draft than the zoo's {DRAFT}")
     parser.add_argument("--head", type=Path, help="its acceptance head (default: the zoo's)")
     parser.add_argument("--temperature", type=float, nargs="+", default=[0.0, 1.0])
-    parser.add_argument("--count", type=int, default=600, help="prompts; of each come some 33 tokens")
+    parser.add_argument("--count", type=int, default=640, help="prompts; of each come some 32 tokens")
     parser.add_argument("--screen", type=int, default=100, help="prompts to try fixed K on; 0: no fixed K")
     parser.add_argument("--families", nargs="+", help="ledger, minicode (default: those of the captain)")
     parser.add_argument("--tokens", type=int, default=100, help="most tokens a prompt")
