@@ -95,16 +95,18 @@ def _doubled(weight: Tensor) -> Tensor:
 
 def head_for(pair: Pair, folder: Path, temperature: float) -> Any:
     """The decoder of a pair with the head whose threshold is derived from the costs measured now, at batch 1."""
-    from specdec.calibrate import load_windows
     from specdec.costs import measure
     from specdec.decoder import SpecDecoder
-    from specdec.threshold import LEVEL, derive
+    from specdec.stopping import Stopping
+    from specdec.threshold import derive
+    from specdec.windows import load_windows
 
     loaded = SpecDecoder(pair.target, pair.draft, head=folder)
-    threshold = derive(load_windows(folder), measure(loaded, temperature=temperature).costs, level=LEVEL)
     assert loaded.head is not None
+    costs, known = measure(loaded, temperature=temperature).costs, loaded.head.config.stopping_at(temperature)
+    threshold = derive(load_windows(folder).at(temperature), costs, (known.multiplier,))
     # Not what was tuned where the head was trained, for another pair or another machine.
-    tuned = loaded.head.with_threshold(threshold.h, threshold.multiplier).with_stages(())
+    tuned = loaded.head.with_stopping(Stopping(threshold.h, threshold.multiplier))
     print(f"{pair.target.name}, temperature {temperature:g}: h {threshold.h:.3f}", file=sys.stderr)
     return SpecDecoder(loaded.target, loaded.draft, head=tuned)
 
@@ -116,10 +118,10 @@ def measured(name: str, pair: Pair, options: argparse.Namespace) -> tuple[str, d
     from bench.fixed_lengths import screened
     from specdec.assisted import Assisted
     from specdec.bench import ADAPTIVE, PLAIN, Plan, bench
-    from specdec.calibrate import load_windows
     from specdec.crossover import crossover
     from specdec.crossover import markdown as batches
     from specdec.report import as_json, markdown, pareto
+    from specdec.windows import load_windows
 
     chosen = tuple(options.policies or (PLAIN, *ADAPTIVE, *TUNED))
     foreign = {"hf-assisted": Assisted(pair.target, pair.draft)} if options.assisted else {}

@@ -49,7 +49,7 @@ def train(options: argparse.Namespace) -> None:
     measured = measure(SpecDecoder(pair.target, pair.draft, head=blank))
     asking = measured.costs.draft - measured.rule.draft
     report = trained(pair, prompts, settings, measured.rule, options.out, Progress(sys.stderr), asking)
-    costs, quality, threshold, asked = measured.rule, report.quality, report.threshold, report.head.config.asked
+    costs, quality, asked = measured.rule, report.quality, report.head.config.asked
     print(
         f"costs in plain steps: c {costs.draft:.3f} and {asking:.3f} where the head is asked ({asked:.0%} of tokens), "
         f"c_v {costs.verify:.3f}, a round's overhead {costs.overhead:.3f}"
@@ -58,10 +58,11 @@ def train(options: argparse.Namespace) -> None:
         f"dev: accepted {quality.rate:.3f}, AUROC {quality.auroc:.3f} (max q alone {quality.peak_auroc:.3f}), "
         f"ECE {quality.ece_before:.4f} as trained, {quality.ece_after:.4f} calibrated, {quality.examples} examples"
     )
-    print(
-        f"threshold h* = {threshold.h:.3f} (multiplier {threshold.multiplier:g}), "
-        f"predicted speed-up {threshold.rate:.2f}{'' if threshold.pays else ': speculation does not pay here'}"
-    )
+    for where, found in (("at temperature 0", report.cold), ("above it", report.threshold)):
+        print(
+            f"threshold h* {where} = {found.h:.3f} (multiplier {found.multiplier:g}), "
+            f"predicted speed-up {found.rate:.2f}{'' if found.pays else ': speculation does not pay here'}"
+        )
     heats = sorted({min(settings.temperatures), max(settings.temperatures)})
     _tuned(SpecDecoder(pair.target, pair.draft, head=report.head), prompts, heats, options)
 
@@ -82,16 +83,16 @@ def _tuned(
     pair: SpecDecoder, prompts: Sequence[Prompt], temperatures: Sequence[float], options: argparse.Namespace
 ) -> None:
     """What the head is to do for each number of rows, tried on this machine and written beside its weights."""
-    from specdec.calibrate import load_windows
     from specdec.head_files import save_head
-    from specdec.stages import BATCHES, stages
+    from specdec.stages import BATCHES, tuned
+    from specdec.windows import load_windows
 
-    assert pair.head is not None
     batches = BATCHES if options.batches is None else sorted(options.batches)
     ids = [pair.prompt_ids(prompt) for prompt in prompts[:_TUNED_ON]]
-    windows = load_windows(options.out)
-    found = stages(pair, windows, ids, batches, temperatures=temperatures, tokens=options.tokens, say=print)
-    save_head(pair.head.with_stages(found), options.out)
+    head = tuned(
+        pair, load_windows(options.out), ids, batches, temperatures=temperatures, tokens=options.tokens, say=print
+    )
+    save_head(head, options.out)
 
 
 def bench(options: argparse.Namespace) -> None:
@@ -132,7 +133,7 @@ def _say(line: str) -> None:
 
 def _require_feasible(options: argparse.Namespace, prompts: int) -> None:
     """Refuse now what would fail after the measuring is done."""
-    from specdec.calibrate import load_windows
+    from specdec.windows import load_windows
 
     if options.limit is not None and options.limit < 1:
         raise SpecDecError(f"--limit must be ≥ 1; got {options.limit}")
@@ -157,8 +158,8 @@ def _keep(options: argparse.Namespace, outcomes: Sequence[Outcome], points: Sequ
 
 
 def _crossover(options: argparse.Namespace, pair: SpecDecoder, prompts: Sequence[Prompt], plan: Plan) -> list[Point]:
-    from specdec.calibrate import load_windows
     from specdec.crossover import crossover, markdown
+    from specdec.windows import load_windows
 
     points = crossover(pair, prompts, load_windows(options.head), plan, options.batches, _say)
     print(f"\n{markdown(points)}", end="")

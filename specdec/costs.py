@@ -100,10 +100,8 @@ def _costs(
 
     costs = rule
     if pair.head:
-        config = pair.head.config
-        share = 0.0 if config.greedy and temperature == 0 else config.asked
         # Of several rows all are asked about where one is.
-        asked = 1.0 - (1.0 - share) ** size
+        asked = 1.0 - (1.0 - pair.head.config.asked_at(temperature)) ** size
         known = max(0.0, beside("known"))
         costs = replace(rule, draft=rule.draft + known + asked * max(0.0, beside("head") - known))
     # No reading is free, whatever the clock says.

@@ -15,9 +15,10 @@ from specdec.errors import SpecDecError
 from specdec.paired import Interval, ratio, speed
 from specdec.params import Sampling
 from specdec.prompts import Prompt
-from specdec.stages import BATCHES, Stage, both_ways
+from specdec.stages import BATCHES, both_ways
 from specdec.stages import stages as staged
-from specdec.threshold import Window
+from specdec.stopping import Stage
+from specdec.windows import Windows
 
 _BLOCK = 8
 """Prompts of a block at least; twice the batch where that is more."""
@@ -43,13 +44,13 @@ class Point:
 def crossover(
     pair: SpecDecoder,
     prompts: Sequence[Prompt],
-    windows: Sequence[Window],
+    windows: Windows,
     plan: Plan,
     batches: Sequence[int] = BATCHES,
     say: Callable[[str], None] = lambda line: None,
 ) -> list[Point]:
     """One point for each size, at the plan's first temperature. pair: with a head. windows: those that lie beside it
-    (`specdec.calibrate.load_windows`). prompts: at least two; repeated where a batch needs more."""
+    (`specdec.windows.load_windows`). prompts: at least two; repeated where a batch needs more."""
     if pair.head is None:
         raise SpecDecError("what speculation is worth by batch size is measured with a head: give --head FOLDER")
     if len(prompts) < 2:
@@ -59,7 +60,7 @@ def crossover(
     ids = [pair.prompt_ids(prompt) for prompt in prompts]
     half, heat, found = len(ids) // 2, plan.temperatures[0], list[Point]()
     for size in batches:
-        (stage,) = staged(pair, windows, ids[:half], (size,), temperatures=(heat,), tokens=plan.tokens)
+        (stage,) = staged(pair, windows.at(heat), ids[:half], (size,), temperatures=(heat,), tokens=plan.tokens)
         found.append(_point(pair, ids[half:], plan, stage))
         say(f"batch {size}: {found[-1].whole.median:.2f} ×")
     return found

@@ -19,7 +19,6 @@ from specdec.models import Loaded, check_pair, feed, load
 from specdec.params import Sampling
 from specdec.policies import Policy, make
 from specdec.policies.capped import Capped
-from specdec.policies.specdecpp import SpecDecPP
 from specdec.prompts import Prompt
 from specdec.rows import Finish, Row
 from specdec.sampling import Draws, SeededDraws
@@ -70,9 +69,9 @@ class SpecDecoder:
     """Generates exactly what the target alone would (in law; at temperature 0 token for token), in fewer target passes.
 
     target, draft: model folders, or what `specdec.models.load` returned. policy: see `specdec.policies`; by default
-    "specdec++" with a head (at the threshold it carries, and what was tuned for each number of rows), "logistic"
-    without one, "off" without a draft. head: a folder made by `python -m specdec train`, or a loaded head. batch: the
-    most rows that decode together. fallback: the policy at temperatures the head was not trained for.
+    "specdec++" with a head (as it was tuned: `specdec.stopping`), "logistic" without one, "off" without a draft. head:
+    a folder made by `python -m specdec train`, or a loaded head. batch: the most rows that decode together. fallback:
+    the policy at temperatures the head was not trained for.
     Raises SpecDecError for a missing folder, two vocabularies, a head that does not fit the draft or is missing.
     """
 
@@ -98,7 +97,7 @@ class SpecDecoder:
             if self.head and self.draft
             else None
         )
-        self.policy = self._choose(policy)
+        self.policy, self._cold = self._choose(policy)
         if batch < 1:
             raise SpecDecError(f"batch must be ≥ 1; got {batch}")
         self._fallback, self._most = Capped(make(fallback), self.policy), batch
@@ -257,11 +256,12 @@ class SpecDecoder:
             )
         return self.target.tokenizer
 
-    def _choose(self, policy: str | Policy | None) -> Policy:
+    def _choose(self, policy: str | Policy | None) -> tuple[Policy, Policy]:
+        """The policy above temperature 0 and the one at it, which differ where they were tuned with the head."""
         if policy is None:
             policy = "off" if self.draft is None else "specdec++" if self.head else "logistic"
-        if policy == "specdec++" and self.head and self.head.config.threshold is not None:
-            policy = SpecDecPP(self.head.config.threshold, stages=self.head.config.stages)
+        if policy == "specdec++" and self.head:
+            return self.head.config.stopping.policy(), self.head.config.stopping_at(0.0).policy()
         chosen = make(policy) if isinstance(policy, str) else policy
         if "head" in chosen.needs and self.head is None:
             raise SpecDecError(
@@ -269,7 +269,7 @@ class SpecDecoder:
             )
         if self.draft is None and chosen.limit(1) > 0:
             raise SpecDecError("this policy drafts tokens: pass draft=FOLDER, or policy='off'")
-        return chosen
+        return chosen, chosen
 
     def _fit_head(self, head: str | Path | AcceptanceHead | None) -> AcceptanceHead | None:
         if head is None:
@@ -282,8 +282,9 @@ class SpecDecoder:
 
     def policy_at(self, temperature: float) -> tuple[Policy, str]:
         """The policy of a row, and a note where it is not the one that was chosen."""
-        if self.head is None or "head" not in self.policy.needs or self.head.covers(temperature):
-            return self.policy, ""
+        chosen = self._cold if temperature == 0 else self.policy
+        if self.head is None or "head" not in chosen.needs or self.head.covers(temperature):
+            return chosen, ""
         low, high = self.head.temperatures
         note = f"the head was trained for temperatures {low}…{high}, not {temperature}: drafting by {self._fallback}"
         if note not in self._warned:

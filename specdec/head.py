@@ -7,7 +7,6 @@ FEATURES.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from specdec.errors import SpecDecError
 from specdec.policies.base import LIMIT, Need, Signal
 from specdec.policies.logistic import logit
+from specdec.stopping import Stopping
 
 FEATURES = ("token_logit", "peak_logit", "place", "temperature")
 """logit of q(x) and of max q, place in the round and temperature, each divided by its one of SCALES. The entropy of q
@@ -31,13 +31,12 @@ class HeadConfig:
     shared_blocks: one block applied D times, the form of the authors' checkpoints. lag: 1 where the prediction at a
     state is about the token that state has just consumed (the authors' heads), 0 where it is about the token drawn
     from it.
-    low, high: temperatures trained for. scale, shift: calibration, logit ↦ scale·logit + shift. threshold: the
-    derived h, by the costs of the machine it was trained on. multiplier: the factor on ρ·(c + c_v) tuned with it.
+    low, high: temperatures trained for. scale, shift: calibration, logit ↦ scale·logit + shift.
     sure, sure_scale, sure_shift: of a token of at least this q(x) the head is not asked: it is taken to stand with
     chance σ(sure_scale·logit q + sure_shift). Most tokens are such ones, and there is little to learn about them.
     2 = all are asked about. greedy: (scale, shift) of the same at temperature 0, where no token is asked about then;
-    None = as at other temperatures. asked: the share of drafted tokens that are asked about, where any are. stages:
-    (batch, h, the most tokens of a draft) from so many rows on, tuned where it was trained (`specdec.stages`).
+    None = as at other temperatures. asked: the share of drafted tokens that are asked about, where any are.
+    stopping: what was tuned with the head. cold: the same at temperature 0; None = as above it.
     """
 
     width: int
@@ -49,20 +48,26 @@ class HeadConfig:
     high: float = 1.0
     scale: float = 1.0
     shift: float = 0.0
-    threshold: float | None = None
-    multiplier: float = 1.0
     sure: float = 2.0
     sure_scale: float = 1.0
     sure_shift: float = 0.0
     greedy: tuple[float, float] | None = None
     asked: float = 1.0
-    stages: tuple[tuple[int, float, int], ...] = ()
+    stopping: Stopping = Stopping()
+    cold: Stopping | None = None
 
     def __post_init__(self) -> None:
         if self.greedy is not None:
             scale, shift = self.greedy
             object.__setattr__(self, "greedy", (float(scale), float(shift)))
-        object.__setattr__(self, "stages", tuple((int(n), float(h), int(most)) for n, h, most in self.stages))
+
+    def asked_at(self, temperature: float) -> float:
+        """The share of drafted tokens that the head is asked about."""
+        return 0.0 if self.greedy and temperature == 0 else self.asked
+
+    def stopping_at(self, temperature: float) -> Stopping:
+        """What was tuned for this temperature."""
+        return self.cold if self.cold and temperature == 0 else self.stopping
 
     @property
     def inputs(self) -> int:
@@ -183,13 +188,9 @@ class AcceptanceHead(nn.Module):
         """The same weights, known to be asked about this share of the drafted tokens."""
         return self._with(replace(self.config, asked=asked))
 
-    def with_stages(self, stages: Sequence[tuple[int, float, int]]) -> AcceptanceHead:
-        """The same weights with what was tuned for each number of rows."""
-        return self._with(replace(self.config, stages=tuple(stages)))
-
-    def with_threshold(self, threshold: float, multiplier: float = 1.0) -> AcceptanceHead:
-        """The same weights with another derived h, and the multiplier it was derived with."""
-        return self._with(replace(self.config, threshold=threshold, multiplier=multiplier))
+    def with_stopping(self, stopping: Stopping, cold: Stopping | None = None) -> AcceptanceHead:
+        """The same weights, tuned anew. cold: at temperature 0, if otherwise there."""
+        return self._with(replace(self.config, stopping=stopping, cold=cold))
 
     def _with(self, config: HeadConfig) -> AcceptanceHead:
         # Its first weights are drawn at random, and overwritten.

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from specdec.errors import SpecDecError
 from specdec.head import FEATURES, AcceptanceHead, HeadConfig
+from specdec.stopping import Stopping
 
 
 def save_head(head: AcceptanceHead, folder: str | Path) -> None:
@@ -42,6 +43,8 @@ def load_head(folder: str | Path) -> AcceptanceHead:
     try:
         told = json.loads((path / "head.json").read_text(encoding="utf-8"))
         reads = tuple(told.pop("reads", ()))
+        for name in told.keys() & {"stopping", "cold"}:
+            told[name] = told[name] and Stopping(**told[name])
         head = AcceptanceHead(HeadConfig(**told))
         if head.config.features and reads != FEATURES:
             raise SpecDecError(

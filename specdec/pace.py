@@ -72,10 +72,9 @@ class _Level:
 
 
 class Pace:
-    """Decides for each step; is told what each step took. multiplier: on the derived bound, as tuned with a head."""
+    """Decides for each step; is told what each step took."""
 
-    def __init__(self, multiplier: float = 1.0) -> None:
-        self._multiplier = multiplier
+    def __init__(self) -> None:
         self._levels: dict[int, _Level] = {}
 
     def drafts(self, rows: int) -> bool:
@@ -106,13 +105,13 @@ class Pace:
         return level.plain.value / level.speculative.value if level.known else None
 
     def least(self, rows: int) -> float:
-        """The chance of standing below which one more drafted token is not worth its time: ρ·(c + c_v) times the
-        multiplier, from the times seen."""
+        """The chance of standing below which one more drafted token is not worth its time: ρ·(c + c_v), from the times
+        seen."""
         level = self._level(rows)
         if not level.known:
             return 0.4
         verifying = max(0.0, level.verifying.value - level.step.value) / max(level.drafted.value, 1.0)
-        return min(0.95, max(0.05, self._multiplier * (level.drafting.value + verifying) / level.speculative.value))
+        return (level.drafting.value + verifying) / level.speculative.value
 
     def saw_plain(self, rows: int, seconds: float) -> None:
         """A plain step of so many rows."""
@@ -138,9 +137,11 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Paced(Stateless):
-    """`specdec++` whose threshold h = 1 − least follows the times that its `pace` sees."""
+    """`specdec++` whose threshold h = 1 − least follows the times that its `pace` sees. multiplier: as tuned with the
+    head (`specdec.stopping`)."""
 
     pace: Pace
+    multiplier: float = 1.0
     maximum: int = LIMIT
     needs: frozenset[Need] = frozenset({"head"})
 
@@ -148,4 +149,5 @@ class Paced(Stateless):
         return self.maximum
 
     def go_on(self, trail: Sequence[Signal], batch: int) -> bool:
-        return math.prod([signal.accept for signal in trail]) >= self.pace.least(batch)
+        least = min(0.95, max(0.05, self.multiplier * self.pace.least(batch)))
+        return math.prod([signal.accept for signal in trail]) >= least

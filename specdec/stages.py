@@ -8,16 +8,20 @@ drafting has to be the faster.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from specdec.costs import measure
 from specdec.decoder import SpecDecoder
 from specdec.errors import SpecDecError
+from specdec.head import AcceptanceHead
 from specdec.paired import Cells, ratio
 from specdec.params import Sampling
 from specdec.policies.base import LIMIT
 from specdec.policies.specdecpp import SpecDecPP
-from specdec.threshold import LEVEL, Window, best_length, derive
+from specdec.stopping import Stage, Stopping
+from specdec.threshold import Window, best_length, derive
 from specdec.watched import Watched
+from specdec.windows import Windows
 
 BATCHES = (1, 2, 4, 8, 16, 64)
 MARGIN = 1.03
@@ -26,8 +30,29 @@ _TURNS = 4
 _FEWEST = 16
 """Prompts of a trial at least; twice the batch where that is more, so that places come free in it and are filled."""
 
-Stage = tuple[int, float, int]
-"""(batch, h, the most tokens of a draft), as in `SpecDecPP.stages`."""
+
+def tuned(
+    pair: SpecDecoder,
+    windows: Windows,
+    prompts: Sequence[list[int]],
+    batches: Sequence[int] = BATCHES,
+    *,
+    temperatures: Sequence[float],
+    tokens: int = 100,
+    say: Callable[[str], None] = lambda line: None,
+) -> AcceptanceHead:
+    """The pair's head with stages found for temperature 0 and for those above it, as far as they are among
+    `temperatures`; all else as in `stages`."""
+    assert pair.head is not None
+    config = pair.head.config
+
+    def found(heats: Sequence[float]) -> Stopping:
+        known = config.stopping_at(heats[-1])
+        lines = stages(pair, windows.at(heats[-1]), prompts, batches, temperatures=heats, tokens=tokens, say=say)
+        return replace(known, stages=lines)
+
+    warm, cold = [heat for heat in temperatures if heat > 0], 0 in temperatures
+    return pair.head.with_stopping(found(warm) if warm else config.stopping, found([0.0]) if cold else config.cold)
 
 
 def stages(
@@ -40,15 +65,16 @@ def stages(
     tokens: int = 100,
     say: Callable[[str], None] = lambda line: None,
 ) -> tuple[Stage, ...]:
-    """One stage for each of `batches` (≥ 1, rising). pair: with a head. windows: as `specdec.calibrate.load_windows`
-    gives them. prompts: token ids, of the kind served; repeated where a batch needs more. temperatures: served ones;
-    drafting has to pay at each of them, and the costs are those of the last."""
+    """One stage for each of `batches` (≥ 1, rising). pair: with a head. windows: as `specdec.windows.load_windows`
+    gives them. prompts: token ids, of the kind served; repeated where a batch needs more. temperatures: served ones of
+    a kind (0, or above it); drafting has to pay at each of them, and the costs are those of the last."""
     if min(batches, default=1) < 1 or not prompts:
         raise SpecDecError("stages are tuned for at least one row, on at least one prompt")
     found = list[Stage]()
     for size in batches:
         found.append(_stage(pair, windows, prompts, size, temperatures, tokens))
-        say(f"{size} rows together: {told(found[-1])}")
+        heats = ", ".join(f"{heat:g}" for heat in temperatures)
+        say(f"temperature {heats}, {size} rows together: {told(found[-1])}")
     return tuple(found)
 
 
@@ -66,9 +92,11 @@ def _stage(
     temperatures: Sequence[float],
     tokens: int,
 ) -> Stage:
-    costs = measure(pair, batch=size, temperature=temperatures[-1]).costs
-    if size == 1:
-        most, threshold = LIMIT, derive(windows, costs, level=LEVEL)
+    heat = temperatures[-1]
+    costs = measure(pair, batch=size, temperature=heat).costs
+    if size == 1 and pair.head:
+        # The multiplier is what the head's training found, with many times the roll-outs that there are here.
+        most, threshold = LIMIT, derive(windows, costs, (pair.head.config.stopping_at(heat).multiplier,))
     else:
         most, threshold = best_length(windows, costs, size)
     stage, plainly = (size, threshold.h, most), (size, threshold.h, 0)

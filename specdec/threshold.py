@@ -25,7 +25,7 @@ Rule = Callable[[Sequence[float], float], int]
 MULTIPLIERS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.4, 1.6, 1.8, 2.0)
 LENGTHS = (1, 2, 3, 4, 6, 8, 12, LIMIT)
 """Bounds on a draft's tokens that `best_length` tries."""
-LEVEL = 1.005
+_LEVEL = 1.005
 """Rates that differ by less are as good as equal: some hundred roll-outs do not tell them apart."""
 
 
@@ -117,7 +117,7 @@ def best_length(
     cut = {most: [_cut(window, most) for window in windows] for most in lengths}
     # Of equals the longest.
     best = max(lengths, key=lambda most: (round(derive(cut[most], costs, batch=batch).rate, 3), most))
-    return best, derive(cut[best], costs, batch=batch, level=LEVEL)
+    return best, derive(cut[best], costs, batch=batch, level=_LEVEL)
 
 
 def _cut(window: Window, most: int) -> Window:

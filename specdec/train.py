@@ -15,18 +15,7 @@ from pickle import UnpicklingError
 
 import torch
 
-from specdec.calibrate import (
-    Quality,
-    asked_share,
-    calibrate,
-    calibrate_greedy,
-    inputs,
-    is_cold,
-    labels_of,
-    make_windows,
-    quality_of,
-    save_windows,
-)
+from specdec.calibrate import Quality, calibrate, calibrate_greedy, labels_of, quality_of
 from specdec.claim import claim
 from specdec.dataset import Examples, Text, roll_out
 from specdec.decoder import SpecDecoder
@@ -38,17 +27,20 @@ from specdec.policies.base import LIMIT
 from specdec.progress import Progress
 from specdec.prompts import Prompt
 from specdec.settings import Training
+from specdec.stopping import Stopping
 from specdec.texts import make_texts
 from specdec.threshold import Costs, Threshold, derive
+from specdec.windows import Windows, asked_share, dev_windows, inputs, is_cold, make_windows, save_windows
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a training run ends with."""
+    """What a training run ends with. threshold: above temperature 0, cold: at it."""
 
     head: AcceptanceHead
     quality: Quality
     threshold: Threshold
+    cold: Threshold
     losses: tuple[float, ...]
 
 
@@ -83,14 +75,19 @@ def train(
     quality = quality_of(run.head, head, dev, settings)
     answered = dev if head.config.greedy is None else dev.some(~is_cold(dev))
     head = head.with_asked(asked_share(head, answered, make_windows(head, answered)))
-    windows = make_windows(head, dev)
-    costs = replace(costs, draft=costs.draft + head.config.asked * asking)
-    threshold = derive(windows, costs)
-    head = head.with_threshold(threshold.h, threshold.multiplier)
-    report = Report(head, quality, threshold, tuple(run.losses))
+    windows = dev_windows(head, dev)
+    warm, cold = (_derived(head, windows, heat, costs, asking) for heat in (1.0, 0.0))
+    head = head.with_stopping(*(Stopping(found.h, found.multiplier) for found in (warm, cold)))
+    report = Report(head, quality, warm, cold, tuple(run.losses))
     save_windows(windows, folder)
     _write(report, settings, costs, folder)
     return report
+
+
+def _derived(head: AcceptanceHead, windows: Windows, temperature: float, costs: Costs, asking: float) -> Threshold:
+    """By the costs, with what the head takes at this temperature."""
+    paid = replace(costs, draft=costs.draft + head.config.asked_at(temperature) * asking)
+    return derive(windows.at(temperature), paid)
 
 
 class _Run:
@@ -186,6 +183,7 @@ def _write(report: Report, settings: Training, costs: Costs, folder: Path) -> No
         "costs": asdict(costs),
         "quality": asdict(report.quality),
         "threshold": asdict(report.threshold),
+        "cold": asdict(report.cold),
         "losses": report.losses,
     }
     (folder / "report.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")

@@ -112,7 +112,7 @@ def speculative(plain: PlainDecoding, found: Acceleration, ends: frozenset[int])
         head = load_head(found.head) if found.head else None
     except SpecDecError as error:
         raise ConfigError(f"speculation: {error}; or set `speculation: off`") from None
-    pace = Pace(head.config.multiplier if head else 1.0)
+    pace = Pace()
     predictor = predictor_of(head, draft.dtype, draft.device) if head else None
     drafter = Drafter(Proposer(draft, predictor), _policies(found, head, pace), ends)
     # One thread's own time does not tell what else the machine does; several threads' time has to be the wall's.
@@ -126,11 +126,14 @@ def _policies(found: Acceleration, head: AcceptanceHead | None, pace: Pace) -> C
     from specdec.policies import make
 
     fallback = make(f"{FALLBACK}:maximum={_MOST}")
-    chosen = make(found.policy) if found.policy else Paced(pace, _MOST) if head else fallback
+    named = make(found.policy) if found.policy else None
     told: set[float] = set()
 
     def policy(temperature: float) -> Policy:
-        if head is None or "head" not in chosen.needs or head.covers(temperature):
+        if head is None:
+            return named or fallback
+        chosen = named or Paced(pace, head.config.stopping_at(temperature).multiplier, _MOST)
+        if "head" not in chosen.needs or head.covers(temperature):
             return chosen
         if temperature not in told:
             told.add(temperature)

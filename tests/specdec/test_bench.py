@@ -19,6 +19,7 @@ from specdec.models import LanguageModel, Loaded, feed
 from specdec.paired import Interval
 from specdec.params import Sampling
 from specdec.report import as_json, markdown, pareto
+from specdec.stopping import Stopping
 from specdec.threshold import Costs
 from specdec.watched import Watched
 from tests.specdec.tiny import TableModel
@@ -30,7 +31,7 @@ PLAN = Plan(temperatures=(0.0, 1.0), repeats=2, tokens=15, systems=("off", "fixe
 def pair(draft: int = 2, head: bool = True) -> SpecDecoder:
     models = [Loaded(TableModel(seed, vocab=8, context=256), None, None, frozenset()) for seed in (1, draft)]
     return SpecDecoder(
-        models[0], models[1], head=AcceptanceHead(HeadConfig(4, 1, threshold=0.5)).eval() if head else None
+        models[0], models[1], head=AcceptanceHead(HeadConfig(4, 1, stopping=Stopping(0.5))).eval() if head else None
     )
 
 
@@ -155,7 +156,7 @@ def test_a_system_pays_for_what_it_reads() -> None:
     model = pair()
     assert model.head is not None
     # Beyond its temperatures the head is not asked: `logistic` reads q alone.
-    narrow = AcceptanceHead(HeadConfig(4, 1, threshold=0.5, high=0.5)).eval()
+    narrow = AcceptanceHead(HeadConfig(4, 1, stopping=Stopping(0.5), high=0.5)).eval()
     kinds = Measured(1e-3, Costs(0.3), Costs(0.2), Costs(0.25), Costs(0.1), 0.0)
     given: dict[str, AcceptanceHead | None] = {"fixed:2": None, "heuristic": None, "svip": None, "specdec++": narrow}
     for name, head in given.items():

@@ -14,10 +14,11 @@ import transformers
 from specdec import Sampling, SpecDecoder
 from specdec.__main__ import main
 from specdec.assisted import Assisted
-from specdec.calibrate import save_windows
 from specdec.head import AcceptanceHead, HeadConfig
 from specdec.head_files import save_head
+from specdec.stopping import Stopping
 from specdec.threshold import Window
+from specdec.windows import Windows, save_windows
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +79,8 @@ def test_the_command_says_what_speculation_is_worth_by_batch(
     folders: tuple[str, str], prompts: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     width = json.loads((Path(folders[1]) / "config.json").read_text())["hidden_size"]
-    save_head(AcceptanceHead(HeadConfig(width, 1, threshold=0.5)), tmp_path / "head")
-    save_windows([Window((0.9, 0.8), (1.0, 0.5))], tmp_path / "head")
+    save_head(AcceptanceHead(HeadConfig(width, 1, stopping=Stopping(0.5))), tmp_path / "head")
+    save_windows(Windows([Window((0.9, 0.8), (1.0, 0.5))], []), tmp_path / "head")
     file = tmp_path / "out.json"
     more = ("--policies", "off", "--head", str(tmp_path / "head"), "--batches", "1", "2", "--json", str(file))
     assert run(folders, prompts, *more) == 0

@@ -12,10 +12,11 @@ from specdec.decoder import SpecDecoder
 from specdec.paired import Interval
 from specdec.policies.base import LIMIT
 from specdec.threshold import Window
+from specdec.windows import Windows
 from tests.specdec.test_bench import PROMPTS, pair
 
 PLAN = Plan((0.0,), repeats=2, tokens=5)
-WINDOWS = [Window((0.9,) * 5, (0.9,) * 5)]
+WINDOWS = Windows([Window((0.9,) * 5, (0.9,) * 5)], [])
 
 
 def test_every_size_is_decoded_both_ways_by_the_policy_for_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from specdec.head import AcceptanceHead, HeadConfig
 from specdec.models import Loaded
 from specdec.policies import NAMES
 from specdec.spans import Span
+from specdec.stopping import Stopping
 from tests.specdec.tiny import TableModel
 
 LETTERS = "abcdefgh"
@@ -39,9 +41,9 @@ def model(seed: int = 1, *, eos: int | None = None, context: int = 64, bos: int 
     return Loaded(table, Letters(), bos, frozenset() if eos is None else frozenset({eos}))
 
 
-def head(width: int = 4, **config: float) -> AcceptanceHead:
+def head(width: int = 4, **config: Any) -> AcceptanceHead:
     torch.manual_seed(0)
-    return AcceptanceHead(HeadConfig(width, depth=1, **config)).eval()  # type: ignore[arg-type]
+    return AcceptanceHead(HeadConfig(width, depth=1, **config)).eval()
 
 
 def decoder(policy: str, target: Loaded | None = None, draft: Loaded | None = None) -> SpecDecoder:
@@ -344,10 +346,21 @@ def test_a_temperature_the_head_was_not_trained_for_falls_back_to_a_rule_and_say
 
 
 def test_a_head_brings_its_own_threshold() -> None:
-    pair = SpecDecoder(model(), model(2), head=head(threshold=0.0))
+    pair = SpecDecoder(model(), model(2), head=head(stopping=Stopping(0.0)))
     # h = 0: any predicted rejection stops, so exactly one token a round is drafted.
     result = pair.generate([[1]], Sampling(max_tokens=20, seed=1))[0]
     assert result.drafted in (result.passes, result.passes - 1)
+
+
+def test_a_head_may_be_tuned_otherwise_at_temperature_0() -> None:
+    # Without drafts there, one token a round above it.
+    tuned = head(stopping=Stopping(0.0), cold=Stopping(0.5, stages=((1, 0.5, 0),)))
+    pair = SpecDecoder(model(), model(2), head=tuned)
+    cold, warm = pair.generate([[1], [1]], [Sampling(temperature=heat, max_tokens=20, seed=1) for heat in (0, 1)])
+    assert cold.drafted == 0
+    assert warm.drafted in (warm.passes, warm.passes - 1)
+    named = SpecDecoder(model(), model(2), "product", head=tuned)
+    assert named.generate([[1]], Sampling(temperature=0, max_tokens=20))[0].drafted > 0
 
 
 def test_importing_the_package_imports_no_torch(tmp_path: Path) -> None:
@@ -361,7 +374,7 @@ def test_importing_the_package_imports_no_torch(tmp_path: Path) -> None:
 def test_a_rule_in_the_heads_place_drafts_no_more_than_was_tuned_and_says_so_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    tuned = head(low=0.5, high=1.0, threshold=0.5).with_stages([(1, 0.5, 2), (2, 0.5, 0)])
+    tuned = head(low=0.5, high=1.0, stopping=Stopping(0.5, stages=((1, 0.5, 2), (2, 0.5, 0))))
     pair = SpecDecoder(model(), model(2), head=tuned)
     with caplog.at_level(logging.WARNING):
         alone = pair.generate([[1]], Sampling(temperature=1.5, max_tokens=30, seed=0))[0]
@@ -433,6 +446,6 @@ def test_a_head_reads_its_draft_whatever_the_targets_dtype(depth: int) -> None:
         Loaded(TableModel(seed, vocab=8, dtype=dtype), None, None, frozenset())
         for seed, dtype in ((1, torch.float64), (2, torch.float32))
     ]
-    head = AcceptanceHead(HeadConfig(models[1].model.width, depth, threshold=0.9)).eval()
+    head = AcceptanceHead(HeadConfig(models[1].model.width, depth, stopping=Stopping(0.9))).eval()
     (found,) = SpecDecoder(*models, head=head).generate([[1, 2]], Sampling(temperature=0, max_tokens=8))
     assert (len(found.tokens), found.drafted > 0) == (8, True)

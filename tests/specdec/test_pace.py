@@ -76,11 +76,11 @@ def test_a_step_that_was_held_up_does_not_change_the_verdict() -> None:
 
 
 def test_the_bound_is_the_rate_times_the_cost_of_a_token() -> None:
-    pace = Pace(multiplier=0.5)
+    pace = Pace()
     assert pace.least(1) == 0.4
     serve(pace, 1, 60, plain=1.0, round_=2.0)
     # 2 tokens a second; a drafted token takes .4/5 s, and the pass over five of them .6 s more than a plain step.
-    assert pace.least(1) == pytest.approx(0.5 * 2 * (0.08 + 0.12))
+    assert pace.least(1) == pytest.approx(2 * (0.08 + 0.12))
 
 
 def test_drafting_stops_below_the_bound() -> None:
@@ -90,3 +90,8 @@ def test_drafting_stops_below_the_bound() -> None:
     assert policy.go_on([Signal(accept=0.9)] * 8, 1)  # .43 ≥ .4
     assert not policy.go_on([Signal(accept=0.9)] * 9, 1)
     assert policy.for_row() is policy
+    # A bound of .2: the token that a head tuned to stop earlier gives up is still drafted.
+    assert Paced(pace, multiplier=0.5).go_on([Signal(accept=0.9)] * 9, 1)
+    # However tuned, a draft that is all but sure goes on, and one that is all but lost ends.
+    assert Paced(pace, multiplier=9.0).go_on([Signal(accept=0.96)], 1)
+    assert not Paced(pace, multiplier=0.0).go_on([Signal(accept=0.04)], 1)

@@ -9,9 +9,9 @@ import pytest
 from specdec import stages as module
 from specdec.costs import Measured
 from specdec.decoder import SpecDecoder
-from specdec.head import AcceptanceHead
 from specdec.paired import Cells
 from specdec.params import Sampling
+from specdec.policies.specdecpp import SpecDecPP
 from specdec.stages import Stage, both_ways, stages
 from specdec.threshold import Costs, Window
 from tests.specdec.test_bench import PROMPTS, pair
@@ -41,11 +41,7 @@ def tried(monkeypatch: pytest.MonkeyPatch) -> dict[int, float]:
 
 
 def policy(batches: tuple[int, ...]) -> Any:
-    head = pair().head
-    assert isinstance(head, AcceptanceHead)
-    model = pair()
-    tuned = head.with_stages(stages(model, WINDOWS, PROMPTS, batches))
-    return SpecDecoder(model.target, model.draft, head=tuned).policy
+    return SpecDecPP(stages=stages(pair(), WINDOWS, PROMPTS, batches))
 
 
 @pytest.mark.usefixtures("tried")

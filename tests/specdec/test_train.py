@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from specdec.__main__ import main
-from specdec.calibrate import asked_share, calibrate, calibrate_greedy, inputs, is_cold, load_windows
+from specdec.calibrate import calibrate, calibrate_greedy
 from specdec.dataset import Examples, Text
 from specdec.decoder import SpecDecoder
 from specdec.errors import SpecDecError
@@ -24,6 +24,7 @@ from specdec.policies import Signal
 from specdec.settings import Training
 from specdec.threshold import Costs, Window, derive
 from specdec.train import Report, train
+from specdec.windows import asked_share, inputs, is_cold, load_windows
 from tests.specdec.tiny import TableModel
 
 PROMPTS = [[i % 8, (3 * i) % 8, (i // 8) % 8] for i in range(60)]
@@ -54,7 +55,9 @@ def test_calibration_undoes_the_pessimism_of_a_loss_that_weighs_rejections(tmp_p
 
 def test_the_written_head_decodes_and_brings_its_threshold(tmp_path: Path) -> None:
     report = trained(tmp_path)
-    assert load_head(tmp_path).config.threshold == report.threshold.h
+    config = load_head(tmp_path).config
+    assert config.stopping_at(1.0).threshold == report.threshold.h
+    assert config.stopping_at(0.0).threshold == report.cold.h
     models = pair()
     decoder = SpecDecoder(models.target, models.draft, head=tmp_path)
     expected = SpecDecoder(models.target).generate(PROMPTS[:4], Sampling(temperature=0, max_tokens=20))
@@ -206,9 +209,14 @@ def test_the_command_names_a_missing_model(tmp_path: Path, capsys: pytest.Captur
 def test_the_dev_roll_outs_lie_beside_the_head_for_other_machines(tmp_path: Path) -> None:
     trained(tmp_path)
     windows = load_windows(tmp_path)
-    assert windows
-    assert all(len(window.predicted) == len(window.actual) > 0 for window in windows)
-    assert 0 <= derive(windows, COSTS).h <= 1
+    for kind in windows:
+        assert kind
+        assert all(len(window.predicted) == len(window.actual) > 0 for window in kind)
+        assert 0 <= derive(kind, COSTS).h <= 1
+    # At temperature 0 a token stands or falls.
+    assert {chance for window in windows.cold for chance in window.actual} <= {0.0, 1.0}
+    assert (windows.at(0), windows.at(0.7)) == (windows.cold, windows.warm)
+    assert windows._replace(warm=[]).at(0.7) == windows.cold
     with pytest.raises(SpecDecError, match="no roll-outs at"):
         load_windows(tmp_path / "none")
 
@@ -240,16 +248,34 @@ def test_the_command_trains_a_head_and_prints_its_threshold(tmp_path: Path, caps
     ]
     assert main(["train", *folders, "--data", str(file), "--epochs", "1", "--tokens", "16"]) == 0
     printed = capsys.readouterr().out
-    assert "threshold h* = " in printed
+    assert "threshold h* at temperature 0 = " in printed
+    assert "threshold h* above it = " in printed
     assert "AUROC" in printed
-    assert "64 rows together: " in printed
+    assert "temperature 1, 64 rows together: " in printed
     head = load_head(tmp_path / "head")
-    assert head.config.threshold is not None
-    assert [batch for batch, _, _ in head.config.stages] == [1, 2, 4, 8, 16, 64]
-    again = ["tune", *folders[:4], "--head", folders[-1], "--prompts", str(file), "--tokens", "4", "--batches", "2"]
+    for heat in (0.0, 1.0):
+        assert head.config.stopping_at(heat).threshold is not None
+        assert [batch for batch, _, _ in head.config.stopping_at(heat).stages] == [1, 2, 4, 8, 16, 64]
+    again = [
+        "tune",
+        *folders[:4],
+        "--head",
+        folders[-1],
+        "--prompts",
+        str(file),
+        "--tokens",
+        "4",
+        "--batches",
+        "2",
+        "--temperature",
+        "1",
+    ]
     assert main(again) == 0
-    assert capsys.readouterr().out.startswith("2 rows together: ")
-    assert [batch for batch, _, _ in load_head(tmp_path / "head").config.stages] == [2]
+    assert capsys.readouterr().out.startswith("temperature 1, 2 rows together: ")
+    tuned = load_head(tmp_path / "head").config
+    assert [batch for batch, _, _ in tuned.stopping.stages] == [2]
+    # What was not asked about stays as it was.
+    assert tuned.cold == head.config.cold
 
 
 @pytest.mark.parametrize(("hidden_tells", "asking"), [(False, 0.0), (True, 0.0), (True, 5.0)])
