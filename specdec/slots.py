@@ -6,17 +6,15 @@ page by page, can cost more than the passes that use it.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from specdec.masks import Masks
 from specdec.spans import Alone, Span, shared_keys
 
-_NARROW = 32
-"""Tokens of one row in a pass up to which its mask is cut from one that is kept."""
 _GRAIN = 64
 """Slots are made, and cleared, by so many at a time."""
 _KEPT_VIEWS = 8192
@@ -49,7 +47,9 @@ class Slots:
         # How many of each row's slots hold numbers for certain, used or not.
         self._clean = list[int]()
         self._line = torch.arange(0, device=device)
-        self._corner = self._store.new_empty(0)
+        self._seen = Masks(0, dtype, device)
+        self._writable: Sequence[Tensor] = ()
+        self._last: tuple[tuple[int, ...], Tensor] = ((), self._line)
         self._places: dict[int, tuple[Tensor, Tensor]] = {}
         self._spans: dict[tuple[int, int], Span] = {}
 
@@ -106,15 +106,15 @@ class Slots:
         if row not in self._places:
             self._places[row] = (self._store[:, :, row].permute(0, 3, 1, 2, 4), self._known(slice(row, row + 1)))
         write, read = self._places[row]
-        mask = None if width == 1 else self._causal(start, width)
+        mask = None if width == 1 else self._seen.of_one(start, width)
         into = write.narrow(1, start, width).unbind(0)
         return Span(1, width, self._line[start:end], end, mask, into, _by_layer(read, end), self._scratch, end)
 
     def _some(self, rows: Sequence[int], starts: Sequence[int], width: int, keys: int) -> Span:
-        count, device = len(rows), self._store.device
-        slots = torch.tensor(starts, device=device).unsqueeze(-1) + self._line[:width]
-        into = self._store.permute(0, 2, 4, 1, 3, 5).unbind(0)
-        of, flat = torch.tensor(rows, device=device), slots.flatten()
+        count = len(rows)
+        begins = torch.tensor(starts, device=self._store.device)
+        flat = begins if width == 1 else (begins.unsqueeze(-1) + self._line[:width]).flatten()
+        of = self._numbered(rows)
         at = (of if width == 1 else of.repeat_interleave(width), flat)
         close = rows[-1] == rows[0] + count - 1
         first = rows[0] if close else 0
@@ -129,7 +129,7 @@ class Slots:
         self._clear(rows, shared)
         read = self._known(slice(first, first + count) if close else slice(None))
         return Span(
-            count, width, flat, keys, self._masks(slots, starts, shared), into,
+            count, width, flat, keys, self._masks(flat, starts, width, shared), self._everywhere(),
             _by_layer(read, keys), self._scratch, shared, at, None if close else of, alone,
         )  # fmt: skip
 
@@ -143,36 +143,32 @@ class Slots:
                 self._store[:, :, row, :, clean:end] = 0.0
                 self._clean[row] = end
 
-    def _masks(self, slots: Tensor, starts: Sequence[int], keys: int) -> Tensor | None:
-        """The mask of rows that attend together. slots: int64 [n, width]."""
-        width = slots.shape[1]
+    def _numbered(self, rows: Sequence[int]) -> Tensor:
+        """Rows as a tensor; most passes are of the rows that the one before was of."""
+        if self._last[0] != (told := tuple(rows)):
+            self._last = told, torch.tensor(rows, device=self._store.device)
+        return self._last[1]
+
+    def _everywhere(self) -> Sequence[Tensor]:
+        """Each layer's places to write to, [rows, slots, 2, kv_heads, head_dim]."""
+        if not self._writable:
+            self._writable = self._store.permute(0, 2, 4, 1, 3, 5).unbind(0)
+        return self._writable
+
+    def _masks(self, slots: Tensor, starts: Sequence[int], width: int, keys: int) -> Tensor | None:
+        """The mask of rows that attend together. slots: int64 [n·width]."""
         if not keys or (width == 1 and min(starts) + 1 >= keys):
             return None
         if min(starts) == max(starts):
-            slots = slots[:1]
-        return self._mask(slots.view(-1, 1, width, 1), keys)
+            slots = slots[:width]
+        return self._seen.of_some(slots, width, keys)
 
     def _alone(self, line: int, row: int, start: int, width: int) -> Alone:
-        return Alone(line, row, start + width, None if width == 1 else self._causal(start, width))
+        return Alone(line, row, start + width, None if width == 1 else self._seen.of_one(start, width))
 
     def _known(self, rows: slice) -> Tensor:
         """[2, layers, rows, kv_heads, slots, head_dim]."""
         return self._store[:, :, rows].transpose(0, 1)
-
-    def _causal(self, start: int, width: int) -> Tensor:
-        """The mask of one row's tokens, [width, start + width]."""
-        most = self._store.shape[4]
-        if width > _NARROW:
-            return self._mask(self._line[start : start + width].unsqueeze(-1), start + width)
-        if self._corner.shape[-1] < most + _NARROW:
-            self._corner = self._mask(
-                torch.arange(most, most + _NARROW, device=self._line.device)[:, None], most + _NARROW
-            )
-        return self._corner[:width, most - start : most + width]
-
-    def _mask(self, positions: Tensor, keys: int) -> Tensor:
-        hidden = torch.arange(keys, device=positions.device) > positions
-        return self._store.new_zeros(hidden.shape).masked_fill_(hidden, -math.inf)
 
     def _reserve(self, slots: int) -> None:
         """Make room for all rows there are, and for so many tokens in one of them."""
@@ -207,7 +203,7 @@ class Slots:
 
     def _take(self, store: Tensor) -> None:
         self._store, self._line = store, torch.arange(store.shape[4], device=store.device)
-        self._corner = store.new_empty(0)
+        self._seen, self._writable = Masks(store.shape[4], store.dtype, store.device), ()
         self._places.clear()
         self._spans.clear()
 
