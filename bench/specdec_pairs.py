@@ -12,7 +12,7 @@ Prompts are held-out questions of the zoo's families, put as every role; no head
 fixed lengths 1 to 20 each is measured once on some of the prompts first (`--screen`), and those go on that could be the
 best: by the clock and counted, the three fastest of each. The threshold of `specdec++` is derived from the costs
 measured here. Prints a table for each temperature (see `python -m specdec bench`), then by batch size what speculation
-is worth, and one JSON line.
+is worth with the head as it is tuned here on training prompts, and one JSON line.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -30,6 +30,8 @@ from archon import zoo
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from specdec.decoder import SpecDecoder
 
 TARGET, DRAFT = "captain", "captain-draft"
 DEEP_LAYERS = 12
@@ -93,7 +95,7 @@ def _doubled(weight: Tensor) -> Tensor:
     return weight.repeat(2) if weight.dim() == 1 else weight.repeat(2, 2) / 2
 
 
-def head_for(pair: Pair, folder: Path, temperature: float) -> Any:
+def head_for(pair: Pair, folder: Path, temperature: float) -> SpecDecoder:
     """The decoder of a pair with the head whose threshold is derived from the costs measured now, at batch 1."""
     from specdec.costs import measure
     from specdec.decoder import SpecDecoder
@@ -113,7 +115,7 @@ def head_for(pair: Pair, folder: Path, temperature: float) -> Any:
 
 def measured(name: str, pair: Pair, options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     """Tables of one pair as Markdown, and what they hold."""
-    from dataclasses import asdict
+    from dataclasses import asdict, replace
 
     from bench.fixed_lengths import screened
     from specdec.assisted import Assisted
@@ -121,13 +123,12 @@ def measured(name: str, pair: Pair, options: argparse.Namespace) -> tuple[str, d
     from specdec.crossover import crossover
     from specdec.crossover import markdown as batches
     from specdec.report import as_json, markdown, pareto
-    from specdec.windows import load_windows
 
     chosen = tuple(options.policies or (PLAIN, *ADAPTIVE, *TUNED))
     foreign = {"hf-assisted": Assisted(pair.target, pair.draft)} if options.assisted else {}
     outcomes, screens, said = [], list[str](), lambda line: print(f"{name}: {line}", file=sys.stderr)
-    prompts = _prompts(options)
-    for heat in options.temperature:
+    prompts, heats = _prompts(options, "held_out"), tuple(options.temperature)
+    for heat in heats:
         decoder = head_for(pair, options.head, heat)
         fixed: tuple[str, ...] = ()
         if options.screen > 0:
@@ -139,25 +140,44 @@ def measured(name: str, pair: Pair, options: argparse.Namespace) -> tuple[str, d
         outcomes += bench(decoder, prompts, plan, foreign, said)
     text = "\n".join([f"## {name}: {pair.target.name} with {pair.draft.name}\n", markdown(outcomes), *screens])
     print(text, flush=True)
-    points = crossover(decoder, prompts, load_windows(options.head), plan, options.batches, said)
+    plan = replace(plan, temperatures=heats)
+    points = (
+        crossover(_for_batches(pair, options, said), prompts, plan, options.batches, said) if options.batches else []
+    )
     print(batches(points), flush=True)
     if options.plot:
         pareto(outcomes, options.plot.with_stem(f"{options.plot.stem}-{name}"))
-    text += f"\n### By batch, temperature {plan.temperatures[0]:g}\n\n{batches(points)}"
+    text += f"\n### By batch\n\n{batches(points)}"
     return text, {**as_json(outcomes), "batches": [asdict(point) for point in points]}
 
 
+def _for_batches(pair: Pair, options: argparse.Namespace, say: Callable[[str], None]) -> SpecDecoder:
+    """A pair whose head is tuned here, on other prompts, for each number of rows."""
+    from specdec.decoder import SpecDecoder
+    from specdec.stages import tuned
+    from specdec.windows import load_windows
+
+    loaded = SpecDecoder(pair.target, pair.draft, head=options.head)
+    head = tuned(
+        loaded, load_windows(options.head), _prompts(options, "train")[:_TUNED_ON], options.batches,
+        temperatures=options.temperature, tokens=options.tokens, say=say,
+    )  # fmt: skip
+    return SpecDecoder(loaded.target, loaded.draft, head=head)
+
+
+_TUNED_ON = 128
+"""Prompts at most."""
 TUNED = ("product:0.1", "product:0.2", "product:0.6", "logistic:0.2", "logistic:0.6", "confidence:0.6", "svip:0.2")
 """Simple rules at other thresholds than their authors': the best of them is what a head has to beat."""
 
 
-def _prompts(options: argparse.Namespace) -> list[list[int]]:
+def _prompts(options: argparse.Namespace, split: str) -> list[list[int]]:
     from archon.zoo.prompts import families_of, prompts
     from archon.zoo.vocabulary import Vocabulary
 
     vocabulary = Vocabulary.load(options.target or zoo.path(TARGET))
     families = options.families or families_of(TARGET)
-    lines = prompts(vocabulary, options.count, split="held_out", families=families, seed=options.seed)
+    lines = prompts(vocabulary, options.count, split=split, families=families, seed=options.seed)
     return [line["prompt"] for line in lines]
 
 
@@ -175,7 +195,7 @@ def _read(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--policies", nargs="+", help="instead of all other rules")
-    parser.add_argument("--batches", type=int, nargs="+", default=[1, 2, 4, 8, 16, 64])
+    parser.add_argument("--batches", type=int, nargs="*", default=[1, 2, 4, 8, 16, 64], help="none: not measured")
     parser.add_argument("--assisted", action="store_true", help="also Hugging Face's assisted generation")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--page", type=Path, help="the tables as Markdown")

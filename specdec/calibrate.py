@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from specdec.dataset import Examples
 from specdec.head import AcceptanceHead
 from specdec.metrics import auroc, expected_calibration_error, fit_calibration
 from specdec.settings import Training
-from specdec.threshold import Costs, derive
+from specdec.threshold import Price, derive
 from specdec.windows import asked_share, inputs, is_cold, make_windows
 
 _FEWEST = 20
@@ -50,12 +50,9 @@ def calibrate(head: AcceptanceHead, dev: Examples, settings: Training) -> Accept
         return _spared(tuned, x[fitted], labels[fitted], dev.standing[fitted])
 
 
-def calibrate_greedy(
-    head: AcceptanceHead, dev: Examples, settings: Training, costs: Costs, asking: float
-) -> AcceptanceHead:
+def calibrate_greedy(head: AcceptanceHead, dev: Examples, settings: Training, price: Price) -> AcceptanceHead:
     """The head, or the same head not asked at temperature 0, whichever is the faster there by the costs: a good draft
-    knows itself what its most likely token is worth, and to ask takes time. costs: without asking. asking: what asking
-    about a token adds."""
+    knows itself what its most likely token is worth, and to ask takes time."""
     cold = is_cold(dev)
     if not head.config.features or not bool(cold.any()) or bool(cold.all()):
         return head
@@ -67,8 +64,7 @@ def calibrate_greedy(
 
     def speedup(one: AcceptanceHead) -> float:
         windows = make_windows(one, kept)
-        asked = asked_share(one, kept, windows)
-        return derive(windows, replace(costs, draft=costs.draft + asked * asking)).rate
+        return derive(windows, price.at(asked_share(one, kept, windows))).rate
 
     return max((silent, head), key=speedup)
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
     from specdec.crossover import Point
     from specdec.decoder import SpecDecoder
     from specdec.prompts import Prompt
+    from specdec.settings import Training
+    from specdec.threshold import Price
+    from specdec.train import Report
 
 _TUNED_ON = 256
 """Prompts that the behaviour at each number of rows is tried on."""
@@ -24,9 +29,7 @@ _TUNED_ON = 256
 
 def train(options: argparse.Namespace) -> None:
     """Train a head, print how good it is and what follows from the costs here."""
-    from specdec.costs import measure
     from specdec.decoder import SpecDecoder
-    from specdec.head import AcceptanceHead, HeadConfig
     from specdec.progress import Progress
     from specdec.prompts import read_prompts
     from specdec.settings import Training
@@ -41,30 +44,49 @@ def train(options: argparse.Namespace) -> None:
         tokens=options.tokens,
         seed=options.seed,
     )
+    _require_sizes(options.batches)
+    if options.out.exists() and not options.out.is_dir():
+        raise SpecDecError(f"--out {options.out} is a file: give a folder, new or of a run to go on with")
     prompts = read_prompts(options.data)
     pair = SpecDecoder(options.target, options.draft, "product:0.3")
+    prices = {heat: _price(pair, settings, heat) for heat in settings.kinds}
+    report = trained(pair, prompts, settings, prices, options.out, Progress(sys.stderr))
+    _print(report, prices)
+    ends = sorted({min(settings.temperatures), max(settings.temperatures)})
+    _tuned(SpecDecoder(pair.target, pair.draft, head=report.head), prompts, ends, options)
+
+
+def _price(pair: SpecDecoder, settings: Training, temperature: float) -> Price:
+    """What drafting costs at a temperature, and what asking the head of these settings adds."""
+    from specdec.costs import measure
+    from specdec.decoder import SpecDecoder
+    from specdec.head import AcceptanceHead, HeadConfig
+    from specdec.threshold import Price
+
     assert pair.draft is not None
     # Asking an untrained head of the same shape costs what asking the trained one will.
-    blank = AcceptanceHead(HeadConfig(pair.draft.model.width, settings.depth, settings.features))
-    measured = measure(SpecDecoder(pair.target, pair.draft, head=blank))
-    asking = measured.costs.draft - measured.rule.draft
-    report = trained(pair, prompts, settings, measured.rule, options.out, Progress(sys.stderr), asking)
-    costs, quality, asked = measured.rule, report.quality, report.head.config.asked
-    print(
-        f"costs in plain steps: c {costs.draft:.3f} and {asking:.3f} where the head is asked ({asked:.0%} of tokens), "
-        f"c_v {costs.verify:.3f}, a round's overhead {costs.overhead:.3f}"
-    )
+    shape = HeadConfig(pair.draft.model.width, settings.depth, settings.features, high=max(1.0, temperature))
+    measured = measure(SpecDecoder(pair.target, pair.draft, head=AcceptanceHead(shape)), temperature=temperature)
+    return Price(measured.rule, measured.costs.draft - measured.rule.draft)
+
+
+def _print(report: Report, prices: Mapping[float, Price]) -> None:
+    quality = report.quality
     print(
         f"dev: accepted {quality.rate:.3f}, AUROC {quality.auroc:.3f} (max q alone {quality.peak_auroc:.3f}), "
         f"ECE {quality.ece_before:.4f} as trained, {quality.ece_after:.4f} calibrated, {quality.examples} examples"
     )
-    for where, found in (("at temperature 0", report.cold), ("above it", report.threshold)):
+    for heat, found in report.thresholds.items():
+        costs, asking = prices[heat]
+        asked, lost = report.head.config.asked_at(heat), "" if found.pays else ": speculation does not pay here"
         print(
-            f"threshold h* {where} = {found.h:.3f} (multiplier {found.multiplier:g}), "
-            f"predicted speed-up {found.rate:.2f}{'' if found.pays else ': speculation does not pay here'}"
+            f"temperature {heat:g}: c {costs.draft:.3f}, {asking:.3f} more where the head is asked ({asked:.0%} of "
+            f"tokens), c_v {costs.verify:.3f}, a round's overhead {costs.overhead:.3f}, in plain steps"
         )
-    heats = sorted({min(settings.temperatures), max(settings.temperatures)})
-    _tuned(SpecDecoder(pair.target, pair.draft, head=report.head), prompts, heats, options)
+        print(
+            f"temperature {heat:g}: threshold h* = {found.h:.3f} (multiplier {found.multiplier:g}), "
+            f"predicted speed-up {found.rate:.2f}{lost}"
+        )
 
 
 def tune(options: argparse.Namespace) -> None:
@@ -112,7 +134,7 @@ def bench(options: argparse.Namespace) -> None:
         make(name)
     plan = Plan(tuple(options.temperature), options.repeats, options.batch, options.tokens, options.seed, systems)
     prompts = read_prompts(options.prompts)[: options.limit]
-    _require_feasible(options, len(prompts))
+    _require_feasible(options)
     # Without a head nothing is served by this decoder itself; it only holds the pair.
     pair = SpecDecoder(options.target, options.draft, head=options.head)
     foreign = {"hf-assisted": Assisted(options.target, options.draft)} if options.assisted else {}
@@ -121,31 +143,33 @@ def bench(options: argparse.Namespace) -> None:
         outcomes += measured(pair, prompts, replace(plan, temperatures=(heat,)), foreign, _say)
         _keep(options, outcomes, [])
     print(markdown(outcomes), end="")
-    if options.plot:
-        pareto(outcomes, options.plot)
     if options.batches:
         _keep(options, outcomes, _crossover(options, pair, prompts, plan))
+    if options.plot:
+        pareto(outcomes, options.plot)
 
 
 def _say(line: str) -> None:
     print(line, file=sys.stderr)
 
 
-def _require_feasible(options: argparse.Namespace, prompts: int) -> None:
+def _require_feasible(options: argparse.Namespace) -> None:
     """Refuse now what would fail after the measuring is done."""
-    from specdec.windows import load_windows
-
     if options.limit is not None and options.limit < 1:
         raise SpecDecError(f"--limit must be ≥ 1; got {options.limit}")
-    if options.batches:
-        load_windows(options.head)
-        if min(options.batches) < 1 or prompts < 2:
-            raise SpecDecError("--batches needs sizes of at least 1, and two prompts")
+    _require_sizes(options.batches)
     for file in filter(None, (options.json, options.plot)):
-        if file.is_dir() or not file.parent.is_dir():
-            raise SpecDecError(f"{file} cannot be written: it is a folder, or lies in none")
+        if file.is_dir() or not file.parent.is_dir() or not os.access(file.parent, os.W_OK):
+            raise SpecDecError(f"{file} cannot be written: it is a folder, or lies in none that may be written to")
     if options.plot and options.plot.suffix != ".png":
         raise SpecDecError(f"--plot writes PNG: give a name that ends in .png, not {options.plot.name}")
+    if options.plot and find_spec("matplotlib") is None:
+        raise SpecDecError("--plot draws with matplotlib, which is not installed: pip install matplotlib")
+
+
+def _require_sizes(batches: Sequence[int] | None) -> None:
+    if batches is not None and min(batches, default=0) < 1:
+        raise SpecDecError("--batches needs sizes of at least 1")
 
 
 def _keep(options: argparse.Namespace, outcomes: Sequence[Outcome], points: Sequence[Point]) -> None:
@@ -159,8 +183,7 @@ def _keep(options: argparse.Namespace, outcomes: Sequence[Outcome], points: Sequ
 
 def _crossover(options: argparse.Namespace, pair: SpecDecoder, prompts: Sequence[Prompt], plan: Plan) -> list[Point]:
     from specdec.crossover import crossover, markdown
-    from specdec.windows import load_windows
 
-    points = crossover(pair, prompts, load_windows(options.head), plan, options.batches, _say)
+    points = crossover(pair, prompts, plan, options.batches, _say)
     print(f"\n{markdown(points)}", end="")
     return points

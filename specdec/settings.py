@@ -37,12 +37,18 @@ class Training:
     seed: int = 0
     sure: float = 0.8
 
+    @property
+    def kinds(self) -> tuple[float, ...]:
+        """The temperatures that thresholds are derived at: 0, and the highest above it, as far as they are served."""
+        return tuple(dict.fromkeys(heat for heat in (0.0, max(self.temperatures)) if heat in self.temperatures))
+
     def __post_init__(self) -> None:
         rules = (
             (self.epochs >= 1 and self.horizon >= 2 and self.tokens >= 1, "epochs ≥ 1, horizon ≥ 2 and tokens ≥ 1"),
             (0 <= self.mix < 1 and 0 < self.dev < 1, "mix in [0, 1) and dev in (0, 1)"),
             (bool(self.temperatures) and min(self.temperatures) >= 0, "at least one temperature, none below 0"),
             (self.label in ("token", "overlap"), "label token or overlap"),
+            (0 <= self.seed < 2**40, "seed in 0 … 2^40 - 1"),
             (self.depth >= 0 and self.w_rej > 0 and self.sure > 0, "depth ≥ 0, w_rej > 0 and sure > 0"),
         )
         for holds, rule in rules:

@@ -16,7 +16,7 @@ from specdec.errors import SpecDecError
 from specdec.head import AcceptanceHead
 from specdec.paired import Cells, ratio
 from specdec.params import Sampling
-from specdec.policies.base import LIMIT
+from specdec.policies.base import LIMIT, Policy
 from specdec.policies.specdecpp import SpecDecPP
 from specdec.stopping import Stage, Stopping
 from specdec.threshold import Window, best_length, derive
@@ -65,14 +65,18 @@ def stages(
     tokens: int = 100,
     say: Callable[[str], None] = lambda line: None,
 ) -> tuple[Stage, ...]:
-    """One stage for each of `batches` (≥ 1, rising). pair: with a head. windows: as `specdec.windows.load_windows`
-    gives them. prompts: token ids, of the kind served; repeated where a batch needs more. temperatures: served ones of
-    a kind (0, or above it); drafting has to pay at each of them, and the costs are those of the last."""
+    """One stage for each of `batches` (≥ 1, rising); where drafting does not pay, it is off among more rows too. pair:
+    with a head. windows: as `specdec.windows.load_windows` gives them. prompts: token ids, of the kind served; repeated
+    where a batch needs more. temperatures: served ones of a kind (0, or above it); drafting has to pay at each of them,
+    and the costs are those of the last."""
     if min(batches, default=1) < 1 or not prompts:
         raise SpecDecError("stages are tuned for at least one row, on at least one prompt")
     found = list[Stage]()
     for size in batches:
-        found.append(_stage(pair, windows, prompts, size, temperatures, tokens))
+        if found and not found[-1][2]:
+            found.append((size, found[-1][1], 0))
+        else:
+            found.append(_stage(pair, windows, prompts, size, temperatures, tokens))
         heats = ", ".join(f"{heat:g}" for heat in temperatures)
         say(f"temperature {heats}, {size} rows together: {told(found[-1])}")
     return tuple(found)
@@ -111,8 +115,9 @@ def _pays(pair: SpecDecoder, stage: Stage, ids: Sequence[list[int]], temperature
     """Whether drafting was the faster. What else the machine does may have been to blame where it was not: then it is
     tried once more, for twice as long."""
     samplings = [Sampling(temperature=temperature, max_tokens=tokens, seed=i) for i in range(len(ids))]
+    size, h, most = stage
     for turns in (_TURNS, 2 * _TURNS):
-        plain, drafting = both_ways(pair, stage, ids, samplings, repeats=turns)
+        plain, drafting = both_ways(pair, SpecDecPP(h, maximum=most), size, ids, samplings, repeats=turns)
         if ratio(drafting, plain).median >= MARGIN:
             return True
     return False
@@ -120,19 +125,19 @@ def _pays(pair: SpecDecoder, stage: Stage, ids: Sequence[list[int]], temperature
 
 def both_ways(
     pair: SpecDecoder,
-    stage: Stage,
+    policy: Policy,
+    size: int,
     ids: Sequence[list[int]],
     samplings: Sequence[Sampling],
     *,
     repeats: int,
     block: int | None = None,
 ) -> tuple[Cells, Cells]:
-    """The times of texts written without drafts and with them as a stage has it, prompts read and all; the two take
-    turns by blocks of so many prompts (all in one by default)."""
-    size, h, most = stage
+    """The times of texts written without drafts and with them, `size` rows together, prompts read and all; the two
+    take turns by blocks of so many prompts (all in one by default)."""
     block = block or len(ids)
     plain = Watched(pair.target, pair.draft, "off", batch=size)
-    drafting = Watched(pair.target, pair.draft, SpecDecPP(h, maximum=most), head=pair.head, batch=size)
+    drafting = Watched(pair.target, pair.draft, policy, head=pair.head, batch=size)
     arms = [(Cells(), plain), (Cells(), drafting)]
     for repetition in range(repeats):
         for number, at in enumerate(range(0, len(ids), block), repetition):

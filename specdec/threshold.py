@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from operator import mul
+from typing import NamedTuple
 
 from specdec.policies.base import LIMIT
 
@@ -41,6 +42,18 @@ class Costs:
     def round(self, drafted: int) -> float:
         """The cost of one round; an undrafted round is a plain step."""
         return 1.0 + self.overhead + drafted * (self.draft + self.verify) if drafted else 1.0
+
+
+class Price(NamedTuple):
+    """What a draft is paid with at one temperature. costs: with q read of each token. asking: what asking a head about
+    one adds, in plain steps."""
+
+    costs: Costs
+    asking: float = 0.0
+
+    def at(self, asked: float) -> Costs:
+        """Where the head is asked about this share of the tokens."""
+        return replace(self.costs, draft=self.costs.draft + asked * self.asking)
 
 
 @dataclass(frozen=True, slots=True)

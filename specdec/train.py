@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from pickle import UnpicklingError
@@ -29,18 +29,17 @@ from specdec.prompts import Prompt
 from specdec.settings import Training
 from specdec.stopping import Stopping
 from specdec.texts import make_texts
-from specdec.threshold import Costs, Threshold, derive
-from specdec.windows import Windows, asked_share, dev_windows, inputs, is_cold, make_windows, save_windows
+from specdec.threshold import Price, Threshold, derive
+from specdec.windows import asked_share, dev_windows, inputs, is_cold, make_windows, save_windows
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a training run ends with. threshold: above temperature 0, cold: at it."""
+    """What a training run ends with. thresholds: by temperature, of `Training.kinds`."""
 
     head: AcceptanceHead
     quality: Quality
-    threshold: Threshold
-    cold: Threshold
+    thresholds: dict[float, Threshold]
     losses: tuple[float, ...]
 
 
@@ -48,16 +47,15 @@ def train(
     pair: SpecDecoder,
     prompts: Sequence[Prompt],
     settings: Training,
-    costs: Costs,
+    prices: Mapping[float, Price],
     folder: Path,
     progress: Progress | None = None,
-    asking: float = 0.0,
 ) -> Report:
     """Train a head for the pair, write it to `folder` with `report.json`, and return it.
 
-    pair: a SpecDecoder with a draft (its policy is used to write the texts faster). costs: measured, for the
-    threshold, with q read of each token. asking: what asking the head about a token adds, in plain steps. A folder
-    that holds a checkpoint of the same settings is gone on with; one of other settings is refused.
+    pair: a SpecDecoder with a draft (its policy is used to write the texts faster). prices: measured, for the
+    thresholds, at each of `settings.kinds`. A folder that holds a checkpoint of the same settings is gone on with; one
+    of other settings is refused.
     """
     if pair.draft is None or len(prompts) < 2:
         raise SpecDecError("training a head needs a draft model and at least two prompts")
@@ -71,23 +69,26 @@ def train(
         run.one_epoch(train_texts, progress)
     # As far as any rule drafts, for a chain that is cut short would pass for one that a rule has ended.
     dev = _rolled(pair, dev_texts, replace(settings, horizon=LIMIT), mix=0.0, epoch=settings.epochs)
-    head = calibrate_greedy(calibrate(run.head, dev, settings), dev, settings, costs, asking)
+    head = calibrate(run.head, dev, settings)
+    if 0.0 in prices:
+        head = calibrate_greedy(head, dev, settings, prices[0.0])
     quality = quality_of(run.head, head, dev, settings)
     answered = dev if head.config.greedy is None else dev.some(~is_cold(dev))
     head = head.with_asked(asked_share(head, answered, make_windows(head, answered)))
     windows = dev_windows(head, dev)
-    warm, cold = (_derived(head, windows, heat, costs, asking) for heat in (1.0, 0.0))
-    head = head.with_stopping(*(Stopping(found.h, found.multiplier) for found in (warm, cold)))
-    report = Report(head, quality, warm, cold, tuple(run.losses))
+    thresholds = {
+        heat: derive(windows.at(heat), price.at(head.config.asked_at(heat))) for heat, price in prices.items()
+    }
+    report = Report(_stopping(head, thresholds), quality, thresholds, tuple(run.losses))
     save_windows(windows, folder)
-    _write(report, settings, costs, folder)
+    _write(report, settings, prices, folder)
     return report
 
 
-def _derived(head: AcceptanceHead, windows: Windows, temperature: float, costs: Costs, asking: float) -> Threshold:
-    """By the costs, with what the head takes at this temperature."""
-    paid = replace(costs, draft=costs.draft + head.config.asked_at(temperature) * asking)
-    return derive(windows.at(temperature), paid)
+def _stopping(head: AcceptanceHead, thresholds: Mapping[float, Threshold]) -> AcceptanceHead:
+    """The head with the thresholds derived for it; what there is only one of serves at all temperatures."""
+    found = {heat: Stopping(threshold.h, threshold.multiplier) for heat, threshold in thresholds.items()}
+    return head.with_stopping(found[max(found)], found[0.0] if len(found) > 1 else None)
 
 
 class _Run:
@@ -176,14 +177,15 @@ def _seed(settings: Training, epoch: int) -> int:
     return settings.seed * 1_000_003 + epoch
 
 
-def _write(report: Report, settings: Training, costs: Costs, folder: Path) -> None:
+def _write(report: Report, settings: Training, prices: Mapping[float, Price], folder: Path) -> None:
     save_head(report.head, folder)
     summary = {
         "settings": asdict(settings),
-        "costs": asdict(costs),
         "quality": asdict(report.quality),
-        "threshold": asdict(report.threshold),
-        "cold": asdict(report.cold),
+        "temperatures": {
+            f"{heat:g}": {"costs": asdict(prices[heat].costs), "asking": prices[heat].asking, **asdict(found)}
+            for heat, found in report.thresholds.items()
+        },
         "losses": report.losses,
     }
     (folder / "report.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")

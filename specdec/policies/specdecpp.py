@@ -16,7 +16,8 @@ from specdec.policies.base import LIMIT, Need, Signal, Stateless
 
 @dataclass(frozen=True, slots=True)
 class SpecDecPP(Stateless):
-    """threshold: h in [0, 1]; the paper's best is 0.7, `specdec.costs` derives it. minimum, maximum: tokens per round.
+    """threshold: h in [0, 1]; the paper's best is 0.7, `specdec.threshold` derives it. minimum, maximum: tokens per
+    round.
 
     stages: (batch, h, maximum) in rising order of batch, each valid from that many rows on; maximum 0 means that
     speculation does not pay there. Below the first stage the two plain values hold.
@@ -29,14 +30,15 @@ class SpecDecPP(Stateless):
     needs: frozenset[Need] = frozenset({"head"})
 
     def limit(self, batch: int) -> int:
-        return self._stage(batch)[1]
+        return self.stage(batch)[1]
 
     def go_on(self, trail: Sequence[Signal], batch: int) -> bool:
         if len(trail) < self.minimum:
             return True
-        return 1 - math.prod([signal.accept for signal in trail]) <= self._stage(batch)[0]
+        return 1 - math.prod([signal.accept for signal in trail]) <= self.stage(batch)[0]
 
-    def _stage(self, batch: int) -> tuple[float, int]:
+    def stage(self, batch: int) -> tuple[float, int]:
+        """h, and the most tokens of a draft, among so many rows."""
         now = (self.threshold, self.maximum)
         for start, threshold, maximum in self.stages:
             if batch < start:

@@ -17,8 +17,6 @@ from specdec.assisted import Assisted
 from specdec.head import AcceptanceHead, HeadConfig
 from specdec.head_files import save_head
 from specdec.stopping import Stopping
-from specdec.threshold import Window
-from specdec.windows import Windows, save_windows
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +78,6 @@ def test_the_command_says_what_speculation_is_worth_by_batch(
 ) -> None:
     width = json.loads((Path(folders[1]) / "config.json").read_text())["hidden_size"]
     save_head(AcceptanceHead(HeadConfig(width, 1, stopping=Stopping(0.5))), tmp_path / "head")
-    save_windows(Windows([Window((0.9, 0.8), (1.0, 0.5))], []), tmp_path / "head")
     file = tmp_path / "out.json"
     more = ("--policies", "off", "--head", str(tmp_path / "head"), "--batches", "1", "2", "--json", str(file))
     assert run(folders, prompts, *more) == 0
@@ -109,14 +106,13 @@ def test_the_command_names_what_is_wrong(
     assert error.count("\n") == 1
 
 
-def test_what_lacks_beside_the_head_is_told_before_anything_is_measured(
+def test_a_size_that_cannot_be_is_told_before_anything_is_measured(
     folders: tuple[str, str], prompts: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     save_head(AcceptanceHead(HeadConfig(32, 1)), tmp_path / "head")
-    assert run(folders, prompts, "--head", str(tmp_path / "head"), "--batches", "1") == 2
+    assert run(folders, prompts, "--head", str(tmp_path / "head"), "--batches", "0") == 2
     said = capsys.readouterr()
-    assert said.out == ""
-    assert "no roll-outs at" in said.err
+    assert (said.out, said.err) == ("", "specdec: --batches needs sizes of at least 1\n")
 
 
 def test_an_interrupt_keeps_the_figures_there_are(

@@ -11,8 +11,9 @@ from specdec.costs import Measured
 from specdec.decoder import SpecDecoder
 from specdec.paired import Cells
 from specdec.params import Sampling
+from specdec.policies.base import Policy
 from specdec.policies.specdecpp import SpecDecPP
-from specdec.stages import Stage, both_ways, stages
+from specdec.stages import both_ways, stages
 from specdec.threshold import Costs, Window
 from tests.specdec.test_bench import PROMPTS, pair
 
@@ -30,9 +31,9 @@ def tried(monkeypatch: pytest.MonkeyPatch) -> dict[int, float]:
     gains = {1: 2.0, 4: 1.3, 16: 1.3}
     monkeypatch.setattr(module, "measure", lambda pair, batch, temperature: measured(BY_BATCH[batch]))
 
-    def found(pair: SpecDecoder, stage: Stage, *rest: Any, **settings: Any) -> tuple[Cells, Cells]:
+    def found(pair: SpecDecoder, policy: Policy, size: int, *rest: Any, **settings: Any) -> tuple[Cells, Cells]:
         plain, drafting = Cells(), Cells()
-        plain.add(0, gains[stage[0]], 1)
+        plain.add(0, gains[size], 1)
         drafting.add(0, 1.0, 1)
         return plain, drafting
 
@@ -58,13 +59,20 @@ def test_nothing_is_drafted_where_a_trial_gains_too_little(tried: dict[int, floa
     assert [policy((1, 4)).limit(batch) for batch in (1, 4)] == [24, 0]
 
 
+def test_what_does_not_pay_is_not_tried_among_more_rows(tried: dict[int, float]) -> None:
+    tried[1] = 0.9
+    assert [policy((1, 4)).limit(batch) for batch in (1, 4)] == [0, 0]
+
+
 def test_a_trial_that_was_disturbed_is_made_once_more(tried: dict[int, float], monkeypatch: pytest.MonkeyPatch) -> None:
     found, seen = module.both_ways, list[int]()
 
-    def disturbed(pair: SpecDecoder, stage: Stage, *rest: Any, repeats: int, **settings: Any) -> tuple[Cells, Cells]:
+    def disturbed(
+        pair: SpecDecoder, policy: Policy, size: int, *rest: Any, repeats: int, **settings: Any
+    ) -> tuple[Cells, Cells]:
         seen.append(repeats)
         tried[4] = 0.9 if len(seen) == 1 else 1.3
-        return found(pair, stage, *rest, repeats=repeats, **settings)
+        return found(pair, policy, size, *rest, repeats=repeats, **settings)
 
     monkeypatch.setattr(module, "both_ways", disturbed)
     assert policy((4,)).limit(4) == 24
@@ -73,6 +81,6 @@ def test_a_trial_that_was_disturbed_is_made_once_more(tried: dict[int, float], m
 
 def test_both_ways_write_every_text_and_take_turns() -> None:
     samplings = [Sampling(max_tokens=5, seed=i) for i in range(3)]
-    arms = both_ways(pair(), (2, 0.5, 4), PROMPTS, samplings, repeats=2, block=2)
+    arms = both_ways(pair(), SpecDecPP(0.5, maximum=4), 2, PROMPTS, samplings, repeats=2, block=2)
     assert [cells.tokens for cells in arms] == [[[10, 5], [10, 5]]] * 2
     assert all(seconds > 0 for cells in arms for row in cells.seconds for seconds in row)

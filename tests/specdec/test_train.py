@@ -22,7 +22,7 @@ from specdec.models import Loaded
 from specdec.params import Sampling
 from specdec.policies import Signal
 from specdec.settings import Training
-from specdec.threshold import Costs, Window, derive
+from specdec.threshold import Costs, Price, Window, derive
 from specdec.train import Report, train
 from specdec.windows import asked_share, inputs, is_cold, load_windows
 from tests.specdec.tiny import TableModel
@@ -30,6 +30,7 @@ from tests.specdec.tiny import TableModel
 PROMPTS = [[i % 8, (3 * i) % 8, (i // 8) % 8] for i in range(60)]
 SETTINGS = Training(epochs=6, depth=1, tokens=24, horizon=4, dev=0.2, batch=64, rate=1e-2)
 COSTS = Costs(draft=0.1, verify=0.02)
+PRICES = {0.0: Price(COSTS), 1.0: Price(COSTS)}
 
 
 def pair() -> SpecDecoder:
@@ -38,14 +39,14 @@ def pair() -> SpecDecoder:
 
 
 def trained(folder: Path, settings: Training = SETTINGS) -> Report:
-    return train(pair(), PROMPTS, settings, COSTS, folder)
+    return train(pair(), PROMPTS, settings, PRICES, folder)
 
 
 def test_a_head_learns_what_the_draft_alone_does_not_know(tmp_path: Path) -> None:
     report = trained(tmp_path)
     assert report.losses[-1] < report.losses[0]
     assert report.quality.auroc > report.quality.peak_auroc + 0.02
-    assert 0 <= report.threshold.h <= 1
+    assert 0 <= report.thresholds[1.0].h <= 1
 
 
 def test_calibration_undoes_the_pessimism_of_a_loss_that_weighs_rejections(tmp_path: Path) -> None:
@@ -56,8 +57,8 @@ def test_calibration_undoes_the_pessimism_of_a_loss_that_weighs_rejections(tmp_p
 def test_the_written_head_decodes_and_brings_its_threshold(tmp_path: Path) -> None:
     report = trained(tmp_path)
     config = load_head(tmp_path).config
-    assert config.stopping_at(1.0).threshold == report.threshold.h
-    assert config.stopping_at(0.0).threshold == report.cold.h
+    assert config.stopping_at(1.0).threshold == report.thresholds[1.0].h
+    assert config.stopping_at(0.0).threshold == report.thresholds[0.0].h
     models = pair()
     decoder = SpecDecoder(models.target, models.draft, head=tmp_path)
     expected = SpecDecoder(models.target).generate(PROMPTS[:4], Sampling(temperature=0, max_tokens=20))
@@ -125,10 +126,10 @@ def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SpecDecError, match="other settings"):
         trained(tmp_path, Training(epochs=2, depth=2, tokens=24, horizon=4))
     with pytest.raises(SpecDecError, match="other prompts"):
-        train(pair(), PROMPTS[1:], SETTINGS, COSTS, tmp_path)
+        train(pair(), PROMPTS[1:], SETTINGS, PRICES, tmp_path)
     other = SpecDecoder(pair().target, Loaded(TableModel(3, vocab=8), None, None, frozenset()), "fixed:2")
     with pytest.raises(SpecDecError, match="other models"):
-        train(other, PROMPTS, SETTINGS, COSTS, tmp_path)
+        train(other, PROMPTS, SETTINGS, PRICES, tmp_path)
 
 
 def test_what_a_head_is_asked_about_is_counted_up_to_where_drafting_ends() -> None:
@@ -154,8 +155,8 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
 def test_the_report_says_what_was_measured(tmp_path: Path) -> None:
     trained(tmp_path)
     report = json.loads((tmp_path / "report.json").read_text())
-    assert report["costs"]["draft"] == 0.1
-    assert report["threshold"]["rate"] > 0
+    assert report["temperatures"]["0"]["costs"]["draft"] == 0.1
+    assert report["temperatures"]["1"]["rate"] > 0
     assert all(math.isfinite(value) for value in report["quality"].values())
 
 
@@ -170,7 +171,7 @@ def test_wrong_settings_are_refused(wrong: dict[str, object]) -> None:
 def test_a_pair_without_a_draft_is_refused(tmp_path: Path) -> None:
     alone = SpecDecoder(pair().target)
     with pytest.raises(SpecDecError, match="needs a draft model"):
-        train(alone, PROMPTS, SETTINGS, COSTS, tmp_path)
+        train(alone, PROMPTS, SETTINGS, PRICES, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -248,8 +249,8 @@ def test_the_command_trains_a_head_and_prints_its_threshold(tmp_path: Path, caps
     ]
     assert main(["train", *folders, "--data", str(file), "--epochs", "1", "--tokens", "16"]) == 0
     printed = capsys.readouterr().out
-    assert "threshold h* at temperature 0 = " in printed
-    assert "threshold h* above it = " in printed
+    assert "temperature 0: threshold h* = " in printed
+    assert "temperature 1: threshold h* = " in printed
     assert "AUROC" in printed
     assert "temperature 1, 64 rows together: " in printed
     head = load_head(tmp_path / "head")
@@ -285,7 +286,7 @@ def test_at_temperature_0_the_head_is_asked_only_where_that_pays(hidden_tells: b
     with torch.no_grad():
         head.out.weight[:, 0] = torch.tensor([-4.0, 4.0]) if hidden_tells else torch.tensor([-1.0, 1.0])
     settings = Training(sure=2.0)
-    found = calibrate_greedy(calibrate(head, dev, settings), dev, settings, Costs(0.2, 0.1), asking)
+    found = calibrate_greedy(calibrate(head, dev, settings), dev, settings, Price(Costs(0.2, 0.1), asking))
     assert (found.config.greedy is None) == (hidden_tells and asking == 0)
     warm = dev.some(~is_cold(dev))
     assert not found.surely(inputs(found.config, warm)).any()
