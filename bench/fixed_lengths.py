@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     from specdec.bench import Plan
     from specdec.decoder import SpecDecoder
 
-LONGEST = 20
-"""The longest that is tried; the paper's bound."""
 _KEPT = 3
 
 
@@ -20,7 +18,7 @@ def screened(decoder: SpecDecoder, prompts: Sequence[list[int]], plan: Plan) -> 
     out."""
     from specdec.bench import FIXED, PLAIN, bench
 
-    (outcome,) = bench(decoder, prompts, replace(plan, systems=(PLAIN, *FIXED[:LONGEST])))
+    (outcome,) = bench(decoder, prompts, replace(plan, systems=(PLAIN, *FIXED)))
     found = {
         line.system: (line.speedup.median, line.predicted.median)
         for line in outcome.lines

@@ -25,7 +25,8 @@ from specdec import SpecDecoder
 from specdec.calibrate import inputs
 from specdec.costs import measure
 from specdec.dataset import Examples, Text, roll_out
-from specdec.head import SCALES, HeadConfig, ResidualBlock
+from specdec.head import ResidualBlock
+from specdec.head_config import SCALES, HeadConfig
 from specdec.metrics import auroc, weighted_loss
 from specdec.policies.base import LIMIT
 from specdec.progress import Progress

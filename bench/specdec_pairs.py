@@ -204,6 +204,9 @@ def _read(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     missing = [name for name in (TARGET, DRAFT) if name not in zoo.names()]
     if missing and not (options.target and options.draft):
         parser.error(f"the zoo has no {' and no '.join(missing)}; give --target and --draft")
+    for file in filter(None, (options.json, options.page, options.plot)):
+        if not file.parent.is_dir():
+            parser.error(f"{file} lies in no folder")
     if options.head is None:
         known = zoo.model(TARGET) if TARGET in zoo.names() else None
         if known is None or known.head is None:
@@ -212,20 +215,35 @@ def _read(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     return options
 
 
+def _json(found: dict[str, tuple[str, dict[str, Any]]]) -> str:
+    return json.dumps({"bench": "specdec_pairs", **{name: figures for name, (_, figures) in found.items()}})
+
+
+def _keep(found: dict[str, tuple[str, dict[str, Any]]], options: argparse.Namespace) -> None:
+    if options.page:
+        options.page.write_text("\n".join(text for text, _ in found.values()))
+    if options.json:
+        options.json.write_text(_json(found) + "\n")
+
+
 def main() -> None:
     import torch
+
+    from specdec.errors import SpecDecError
 
     options = _read()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as work:
         known = pairs(Path(work), options.target, options.draft)
-        found = {name: measured(name, known[name], options) for name in options.pairs}
-    line = json.dumps({"bench": "specdec_pairs", **{name: figures for name, (_, figures) in found.items()}})
-    print(line)
-    if options.page:
-        options.page.write_text("\n".join(text for text, _ in found.values()))
-    if options.json:
-        options.json.write_text(line + "\n")
+        found = dict[str, tuple[str, dict[str, Any]]]()
+        for name in options.pairs:
+            try:
+                found[name] = measured(name, known[name], options)
+            except SpecDecError as error:
+                sys.exit(f"specdec_pairs: {error}")
+            # After each pair, for the next takes an hour.
+            _keep(found, options)
+    print(_json(found))
 
 
 if __name__ == "__main__":

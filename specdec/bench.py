@@ -20,14 +20,13 @@ from specdec.decoder import Generation, SpecDecoder
 from specdec.errors import SpecDecError
 from specdec.paired import Cells, Interval, System, counted, counted_ratio, ratio, speed
 from specdec.params import Sampling
-from specdec.policies.base import LIMIT
 from specdec.prompts import Prompt
 from specdec.threshold import Costs
 from specdec.watched import Watched
 
 PLAIN, LEARNT = "off", "specdec++"
 ADAPTIVE = ("heuristic", "confidence", "product", "svip", "adaedl", "logistic")
-FIXED = tuple(f"fixed:{k}" for k in range(1, LIMIT + 1))
+FIXED = tuple(f"fixed:{k}" for k in range(1, 21))
 _BLOCK = 8
 """Prompts that a system decodes before the next system's turn."""
 

@@ -12,7 +12,7 @@ import torch
 
 from specdec.decoder import SpecDecoder
 from specdec.errors import SpecDecError
-from specdec.head import FEATURES, SCALES
+from specdec.head_config import FEATURES, SCALES
 from specdec.models import LanguageModel, feed
 from specdec.prompts import Prompt
 from specdec.settings import Training

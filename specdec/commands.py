@@ -60,7 +60,8 @@ def _price(pair: SpecDecoder, settings: Training, temperature: float) -> Price:
     """What drafting costs at a temperature, and what asking the head of these settings adds."""
     from specdec.costs import measure
     from specdec.decoder import SpecDecoder
-    from specdec.head import AcceptanceHead, HeadConfig
+    from specdec.head import AcceptanceHead
+    from specdec.head_config import HeadConfig
     from specdec.threshold import Price
 
     assert pair.draft is not None
@@ -94,6 +95,7 @@ def tune(options: argparse.Namespace) -> None:
     from specdec.decoder import SpecDecoder
     from specdec.prompts import read_prompts
 
+    _require_sizes(options.batches)
     pair = SpecDecoder(options.target, options.draft, head=options.head)
     assert pair.head is not None
     options.out = Path(options.head)

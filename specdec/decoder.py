@@ -100,7 +100,7 @@ class SpecDecoder:
         self.policy, self._cold = self._choose(policy)
         if batch < 1:
             raise SpecDecError(f"batch must be ≥ 1; got {batch}")
-        self._fallback, self._most = Capped(make(fallback), self.policy), batch
+        self._fallback, self._most = self._stand_in(fallback), batch
         self._warned: set[str] = set()
         self._spare: list[Batch] = []
 
@@ -108,7 +108,7 @@ class SpecDecoder:
         self, prompts: Sequence[Prompt], sampling: Sampling | Sequence[Sampling] | None = None
     ) -> list[Generation]:
         """One Generation for each prompt, in order. sampling: for all, or one each; a seed given for all is used by
-        row i as seed + i, so that samples of one prompt differ."""
+        row i as seed + i (modulo 2^64), so that samples of one prompt differ."""
         done = {delta.index: delta.done for delta in self._run(self._rows(prompts, sampling, False), False)}
         return [result for _, result in sorted(done.items()) if result is not None]
 
@@ -121,7 +121,8 @@ class SpecDecoder:
     def score(self, prompt: Prompt, continuation: Prompt) -> list[float]:
         """log p of each token of `continuation` after `prompt` under the target, nats; one pass, no draws."""
         before, after = self.prompt_ids(prompt), self.encode(continuation, special=False)
-        self._require_room(len(before) + len(after) - 1)
+        # The last token is judged and not read.
+        self._require_room(len(before) + len(after) - 2)
         if not after:
             return []
         with torch.inference_mode():
@@ -176,11 +177,12 @@ class SpecDecoder:
 
     def result(self, row: Row) -> Generation:
         """What became of a finished row."""
-        if row.text is not None:
-            row.text.finish()
+        finish = row.finish or "length"
+        if row.text is not None and row.text.finish():
+            finish = "stop"
         text = row.text.text if row.text is not None else self.decode(row.output) if self.target.tokenizer else ""
         return Generation(
-            row.prompt, tuple(row.output), text, row.finish or "length",
+            row.prompt, tuple(row.output), text, finish,
             tuple(row.logprobs) if row.sampling.logprobs else None, row.rounds, row.drafted, row.accepted, row.note,
         )  # fmt: skip
 
@@ -211,7 +213,7 @@ class SpecDecoder:
     ) -> list[Row]:
         if isinstance(prompts, str):
             raise SpecDecError("prompts must be a list of prompts; put the single prompt in a list")
-        settings = self._settings(len(prompts), sampling or Sampling())
+        settings = self._settings(len(prompts), Sampling() if sampling is None else sampling)
         streams = streaming and self.target.tokenizer is not None
         return [
             self.row(i, prompt, one, streaming=streams)
@@ -222,7 +224,7 @@ class SpecDecoder:
     def _settings(count: int, sampling: Sampling | Sequence[Sampling]) -> Sequence[Sampling]:
         if isinstance(sampling, Sampling):
             seed = sampling.seed
-            return [sampling if seed is None else replace(sampling, seed=seed + i) for i in range(count)]
+            return [sampling if seed is None else replace(sampling, seed=(seed + i) % 2**64) for i in range(count)]
         if len(sampling) != count:
             raise SpecDecError(
                 f"{count} prompts but {len(sampling)} sampling settings: give one, or one for each prompt"
@@ -270,6 +272,12 @@ class SpecDecoder:
         if self.draft is None and chosen.limit(1) > 0:
             raise SpecDecError("this policy drafts tokens: pass draft=FOLDER, or policy='off'")
         return chosen, chosen
+
+    def _stand_in(self, name: str) -> Policy:
+        rule = make(name)
+        if "head" in rule.needs:
+            raise SpecDecError(f"fallback={name!r} asks the head, which it stands in for: name a simple rule")
+        return Capped(rule, self.policy)
 
     def _fit_head(self, head: str | Path | AcceptanceHead | None) -> AcceptanceHead | None:
         if head is None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from specdec.errors import SpecDecError
+from specdec.head_config import read_head_config
 
 
 def read_config(folder: str | Path) -> dict[str, Any]:
@@ -34,18 +35,10 @@ def check_vocabulary(target: str | Path, draft: str | Path) -> None:
 
 
 def check_head(head: str | Path, draft: str | Path) -> None:
-    """Refuse a head folder that is incomplete, or whose head was trained on another width than the draft's."""
-    path = Path(head)
-    if not (path / "head.json").is_file() or not (path / "head.safetensors").is_file():
-        raise SpecDecError(
-            f"no acceptance head at {path}: head.json and head.safetensors are needed (python -m specdec train)"
-        )
-    width, wanted = _object(path / "head.json").get("width"), read_config(draft).get("hidden_size")
-    if width != wanted:
-        raise SpecDecError(
-            f"the head was trained on a hidden state of {width} and draft {Path(draft).name} has {wanted}: "
-            "use the draft it was trained with, or train a head for this one (python -m specdec train)"
-        )
+    """Refuse a head folder that is incomplete, damaged or of another version, or a head that was trained on another
+    width than the draft's."""
+    config = read_head_config(head)
+    config.check(read_config(draft).get("hidden_size") or 0, Path(draft).name)
 
 
 def _object(file: Path) -> dict[str, Any]:

@@ -7,72 +7,16 @@ FEATURES.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from specdec.errors import SpecDecError
-from specdec.policies.base import LIMIT, Need, Signal
+from specdec.head_config import FEATURES, SCALES, HeadConfig
+from specdec.policies.base import Need, Signal
 from specdec.policies.logistic import logit
 from specdec.stopping import Stopping
-
-FEATURES = ("token_logit", "peak_logit", "place", "temperature")
-"""logit of q(x) and of max q, place in the round and temperature, each divided by its one of SCALES. The entropy of q
-adds nothing to these (docs/speculation.md), and is dear to compute."""
-SCALES = (5.0, 5.0, float(LIMIT), 1.0)
-
-
-@dataclass(frozen=True, slots=True)
-class HeadConfig:
-    """width: of the draft's hidden state. depth: D ≥ 0. features: whether FEATURES follow the hidden state.
-
-    shared_blocks: one block applied D times, the form of the authors' checkpoints. lag: 1 where the prediction at a
-    state is about the token that state has just consumed (the authors' heads), 0 where it is about the token drawn
-    from it.
-    low, high: temperatures trained for. scale, shift: calibration, logit ↦ scale·logit + shift.
-    sure, sure_scale, sure_shift: of a token of at least this q(x) the head is not asked: it is taken to stand with
-    chance σ(sure_scale·logit q + sure_shift). Most tokens are such ones, and there is little to learn about them.
-    2 = all are asked about. greedy: (scale, shift) of the same at temperature 0, where no token is asked about then;
-    None = as at other temperatures. asked: the share of drafted tokens that are asked about, where any are.
-    stopping: what was tuned with the head. cold: the same at temperature 0; None = as above it.
-    """
-
-    width: int
-    depth: int = 1
-    features: bool = True
-    shared_blocks: bool = False
-    lag: int = 0
-    low: float = 0.0
-    high: float = 1.0
-    scale: float = 1.0
-    shift: float = 0.0
-    sure: float = 2.0
-    sure_scale: float = 1.0
-    sure_shift: float = 0.0
-    greedy: tuple[float, float] | None = None
-    asked: float = 1.0
-    stopping: Stopping = Stopping()
-    cold: Stopping | None = None
-
-    def __post_init__(self) -> None:
-        if self.greedy is not None:
-            scale, shift = self.greedy
-            object.__setattr__(self, "greedy", (float(scale), float(shift)))
-
-    def asked_at(self, temperature: float) -> float:
-        """The share of drafted tokens that the head is asked about."""
-        return 0.0 if self.greedy and temperature == 0 else self.asked
-
-    def stopping_at(self, temperature: float) -> Stopping:
-        """What was tuned for this temperature."""
-        return self.cold if self.cold and temperature == 0 else self.stopping
-
-    @property
-    def inputs(self) -> int:
-        """Width of the blocks: hidden state and features side by side."""
-        return self.width + (len(FEATURES) if self.features else 0)
 
 
 class ResidualBlock(nn.Module):
@@ -128,11 +72,7 @@ class AcceptanceHead(nn.Module):
 
     def check(self, width: int, draft: str) -> None:
         """Refuse a draft whose hidden state has another width than the head was trained on."""
-        if width != self.config.width:
-            raise SpecDecError(
-                f"the head was trained on a hidden state of {self.config.width} and draft {draft} has {width}: "
-                "use the draft it was trained with, or train a head for this one (python -m specdec train)"
-            )
+        self.config.check(width, draft)
 
     def forward(self, x: Tensor) -> Tensor:
         """Raw accept logit (second output minus first) of float [n, inputs] → [n]."""

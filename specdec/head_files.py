@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from pickle import UnpicklingError
 
+import torch
 from torch import Tensor
 
 from specdec.errors import SpecDecError
-from specdec.head import FEATURES, AcceptanceHead, HeadConfig
-from specdec.stopping import Stopping
+from specdec.head import AcceptanceHead
+from specdec.head_config import FEATURES, HeadConfig, read_head_config
 
 
 def save_head(head: AcceptanceHead, folder: str | Path) -> None:
@@ -31,54 +34,69 @@ def save_head(head: AcceptanceHead, folder: str | Path) -> None:
 
 
 def load_head(folder: str | Path) -> AcceptanceHead:
-    """Read a head folder. Raises SpecDecError where it is missing or does not hold what its `head.json` says."""
+    """Read a head folder. Raises SpecDecError where it is missing, of another version, or does not hold what its
+    `head.json` says."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     path = Path(folder)
-    if not (path / "head.json").is_file() or not (path / "head.safetensors").is_file():
-        raise SpecDecError(
-            f"no acceptance head at {path}: head.json and head.safetensors are needed (python -m specdec train)"
-        )
+    head = AcceptanceHead(read_head_config(path))
     try:
-        told = json.loads((path / "head.json").read_text(encoding="utf-8"))
-        reads = tuple(told.pop("reads", ()))
-        for name in told.keys() & {"stopping", "cold"}:
-            told[name] = told[name] and Stopping(**told[name])
-        head = AcceptanceHead(HeadConfig(**told))
-        if head.config.features and reads != FEATURES:
-            raise SpecDecError(
-                f"the head at {path} was made by another version, for other features "
-                f"({', '.join(reads) or 'unnamed'}): train it anew (python -m specdec train)"
-            )
         _load_weights(head, load_file(path / "head.safetensors"))
     except (TypeError, ValueError, RuntimeError, OSError, SafetensorError) as error:
-        raise SpecDecError(f"the head at {path} is damaged: {str(error).splitlines()[0]}") from error
+        told = str(error).splitlines()[0]
+        raise SpecDecError(f"the head at {path} is damaged: {told}; train it anew (python -m specdec train)") from error
     return head.eval()
 
 
-def load_authors(state: dict[str, Tensor], *, shared_blocks: bool = True) -> AcceptanceHead:
+def load_authors(file: str | Path | Mapping[str, Tensor], *, shared_blocks: bool = True) -> AcceptanceHead:
     """A head from a checkpoint of the authors' form: `*.N.linear.*` for block N and a last linear layer of two outputs.
+    file: as `torch.save` writes it, or .safetensors; or the tensors by name.
 
     Theirs repeat one module, so every block has the same weights (shared_blocks=True keeps them one); no features,
-    lag 1, and they were trained at temperature 1. Their uncalibrated output is used as it is.
+    lag 1, and they were trained at temperature 1. Their uncalibrated output is used as it is. Raises SpecDecError where
+    the file is missing or holds something else.
     """
-    blocks = sorted({int(part) for name in state for part in name.split(".") if part.isdigit()})
-    last = blocks[-1]
-    width = state[_named(state, last, "weight")].shape[1]
-    config = HeadConfig(
-        width, depth=len(blocks) - 1, features=False, shared_blocks=shared_blocks, lag=1, low=1.0, high=1.0
-    )
-    head = AcceptanceHead(config)
-    mine = {f"out.{kind}": state[_named(state, last, kind)] for kind in ("weight", "bias")}
-    for place, number in enumerate(blocks[:-1]):
-        mine |= {f"blocks.{place}.linear.{kind}": state[_named(state, number, kind)] for kind in ("weight", "bias")}
-    head.load_state_dict(mine)
+    state = file if isinstance(file, Mapping) else _read_state(Path(file))
+    numbers = sorted({int(part) for name in state for part in name.split(".") if part.isdigit()})
+    try:
+        *blocks, last = numbers
+        mine = {f"out.{kind}": _named(state, last, kind) for kind in _KINDS}
+        for place, number in enumerate(blocks):
+            mine |= {f"blocks.{place}.linear.{kind}": _named(state, number, kind) for kind in _KINDS}
+        head = AcceptanceHead(
+            HeadConfig(
+                mine["out.weight"].shape[1], depth=len(blocks), features=False, shared_blocks=shared_blocks, lag=1,
+                low=1.0, high=1.0,
+            )
+        )  # fmt: skip
+        head.load_state_dict(mine)
+    except (ValueError, StopIteration, RuntimeError, IndexError) as error:
+        raise SpecDecError(
+            "no head of the authors' form: blocks `N.linear.weight` and `N.linear.bias`, then a linear layer of two "
+            f"outputs are needed, and these are {', '.join(sorted(state)) or 'no tensors'}"
+        ) from error
     return head.eval()
 
 
-def _named(state: dict[str, Tensor], block: int, kind: str) -> str:
-    return next(name for name in state if str(block) in name.split(".") and name.endswith(kind))
+_KINDS = ("weight", "bias")
+
+
+def _read_state(file: Path) -> Mapping[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        found = load_file(file) if file.suffix == ".safetensors" else torch.load(file, "cpu", weights_only=True)
+    except (OSError, RuntimeError, ValueError, EOFError, UnpicklingError, SafetensorError) as error:
+        raise SpecDecError(f"no checkpoint can be read at {file}: {str(error).splitlines()[0]}") from None
+    if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
+        raise SpecDecError(f"{file} holds no tensors by name")
+    return found
+
+
+def _named(state: Mapping[str, Tensor], block: int, kind: str) -> Tensor:
+    return next(value for name, value in state.items() if str(block) in name.split(".") and name.endswith(kind))
 
 
 def _repeated(name: str) -> bool:

@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from specdec.head import SCALES, AcceptanceHead, ResidualBlock, features
+from specdec.head import AcceptanceHead, ResidualBlock, features
+from specdec.head_config import SCALES
 from specdec.policies.base import Signal
 from specdec.policies.logistic import logit, sigmoid
 from specdec.signals import Predictor

@@ -99,14 +99,9 @@ class Pace:
         level = self._level(rows)
         return level.pays if level.known else None
 
-    def speedup(self, rows: int) -> float | None:
-        """Tokens per second over those of plain steps; None = not known yet."""
-        level = self._level(rows)
-        return level.plain.value / level.speculative.value if level.known else None
-
     def least(self, rows: int) -> float:
         """The chance of standing below which one more drafted token is not worth its time: ρ·(c + c_v), from the times
-        seen."""
+        seen; 0.4 until there are enough."""
         level = self._level(rows)
         if not level.known:
             return 0.4

@@ -18,8 +18,9 @@ class Sampling:
     repetition_penalty: > 0 (CTRL, arXiv 1909.05858, section 4.1); 1 is off; prompt tokens count as seen.
     max_tokens: ≥ 1, the most new tokens; None leaves the model's context as the only bound.
     stop: strings that end the text; the text ends before the first of them.
-    seed: of this row's own generator, in [0, 2^64); None draws one from the operating system. It fixes the text with
-    policies that learn nothing; with `logistic`, whose draft lengths follow from all rounds before, the law alone.
+    seed: of this row's own generator, in [0, 2^64); None draws one from the operating system. It fixes the text where a
+    draft's length depends on the row alone. Where that follows from all rounds before (`logistic`) or from how many
+    rows decode together (`specdec++` as it is tuned), it fixes the law alone.
     logprobs: report log p of every new token under the target *before* any warper, in nats.
     """
 

@@ -42,14 +42,20 @@ def tuned(
     say: Callable[[str], None] = lambda line: None,
 ) -> AcceptanceHead:
     """The pair's head with stages found for temperature 0 and for those above it, as far as they are among
-    `temperatures`; all else as in `stages`."""
+    `temperatures`; those of other sizes stay as they are, and all else is as in `stages`."""
     assert pair.head is not None
     config = pair.head.config
+    if bad := [heat for heat in temperatures if not pair.head.covers(heat)]:
+        raise SpecDecError(
+            f"the head was trained for temperatures {config.low:g} to {config.high:g}, not {bad[0]:g}, where another "
+            "rule stands in for it: there is nothing to tune"
+        )
 
     def found(heats: Sequence[float]) -> Stopping:
         known = config.stopping_at(heats[-1])
         lines = stages(pair, windows.at(heats[-1]), prompts, batches, temperatures=heats, tokens=tokens, say=say)
-        return replace(known, stages=lines)
+        kept = [stage for stage in known.stages if stage[0] not in batches]
+        return replace(known, stages=tuple(sorted([*kept, *lines])))
 
     warm, cold = [heat for heat in temperatures if heat > 0], 0 in temperatures
     return pair.head.with_stopping(found(warm) if warm else config.stopping, found([0.0]) if cold else config.cold)

@@ -4,6 +4,7 @@ are all there is to know."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from specdec.policies.specdecpp import SpecDecPP
@@ -25,6 +26,17 @@ class Stopping:
     def __post_init__(self) -> None:
         # As read from a file, they are lists.
         object.__setattr__(self, "stages", tuple((int(n), float(h), int(most)) for n, h, most in self.stages))
+        sizes = [size for size, _, _ in self.stages]
+        bounds = [h for _, h, _ in self.stages] + ([] if self.threshold is None else [self.threshold])
+        rules = (
+            (all(0 <= h <= 1 for h in bounds), "thresholds must lie in [0, 1]"),
+            (0 < self.multiplier < math.inf, "multiplier must be > 0"),
+            (sizes == sorted(set(sizes)) and min(sizes, default=1) >= 1, "stages must rise from a batch ≥ 1 on"),
+            (all(most >= 0 for _, _, most in self.stages), "the most tokens of a stage must be ≥ 0"),
+        )
+        for holds, rule in rules:
+            if not holds:
+                raise ValueError(rule)
 
     def policy(self) -> SpecDecPP:
         """`specdec++` as tuned; with its own threshold where none was derived."""

@@ -18,6 +18,8 @@ class TextStream:
         self._decode, self._stops = decode, tuple(stops)
         self._window: list[int] = []
         self._settled = 0
+        # Of what the unsettled tokens say, what was added to the text.
+        self._told = 0
         self._shown = 0
         self._hold = max((len(stop) for stop in self._stops), default=1) - 1
 
@@ -26,13 +28,14 @@ class TextStream:
         if self.ended:
             return True
         self._window.append(token)
-        whole = self._decode(self._window)
-        if whole.endswith(_UNFINISHED):
-            return False
-        self._append(whole[len(self._decode(self._window[: self._settled])) :])
+        fresh = self._fresh()
+        certain = fresh.rstrip(_UNFINISHED)
+        self._tell(certain)
+        if len(certain) < len(fresh):
+            return self.ended
         # The next decode starts at the last settled token, because some decoders treat the first token of a text apart.
         self._window = self._window[self._settled :]
-        self._settled = len(self._window)
+        self._settled, self._told = len(self._window), 0
         return self.ended
 
     def release(self, final: bool) -> str:
@@ -42,11 +45,22 @@ class TextStream:
         fresh, self._shown = self.text[self._shown : end], max(self._shown, end)
         return fresh
 
-    def finish(self) -> None:
-        """No more tokens will come: what was held as an unfinished character is added as it is."""
+    def finish(self) -> bool:
+        """No more tokens will come: what was held as an unfinished character is added as it is. True when a stop string
+        ended the text."""
         if not self.ended and len(self._window) > self._settled:
-            self._append(self._decode(self._window)[len(self._decode(self._window[: self._settled])) :])
-            self._settled = len(self._window)
+            self._tell(self._fresh())
+            self._settled, self._told = len(self._window), 0
+        return self.ended
+
+    def _fresh(self) -> str:
+        """What the tokens say that are not settled."""
+        return self._decode(self._window)[len(self._decode(self._window[: self._settled])) :]
+
+    def _tell(self, fresh: str) -> None:
+        """Add to the text what it does not have yet of `fresh`."""
+        self._append(fresh[self._told :])
+        self._told = max(self._told, len(fresh))
 
     def _append(self, fresh: str) -> None:
         start = max(0, len(self.text) - self._hold)

@@ -41,9 +41,9 @@ def _kept(file: Path) -> list[Text]:
     """What was written before, without a last line that a kill cut off."""
     if not file.is_file():
         return []
-    whole, cut, _ = file.read_text(encoding="utf-8").rpartition("\n")
-    file.write_text(whole + cut, encoding="utf-8")
     try:
+        whole, cut, _ = file.read_text(encoding="utf-8").rpartition("\n")
+        file.write_text(whole + cut, encoding="utf-8")
         return [
             Text(tuple(tokens), prompt, Sampling(temperature=heat))
             for tokens, prompt, heat in map(json.loads, whole.splitlines())

@@ -20,7 +20,8 @@ from specdec.claim import claim
 from specdec.dataset import Examples, Text, roll_out
 from specdec.decoder import SpecDecoder
 from specdec.errors import SpecDecError
-from specdec.head import AcceptanceHead, HeadConfig
+from specdec.head import AcceptanceHead
+from specdec.head_config import HeadConfig
 from specdec.head_files import save_head
 from specdec.metrics import weighted_loss
 from specdec.policies.base import LIMIT
@@ -133,11 +134,11 @@ class _Run:
             return
         try:
             saved = torch.load(self._file, weights_only=True)
-        except (RuntimeError, EOFError, ValueError, UnpicklingError) as error:
+            self.head.load_state_dict(saved["head"])
+            self._optimiser.load_state_dict(saved["optimiser"])
+            self.epoch, self.losses = int(saved["epoch"]), list(saved["losses"])
+        except (RuntimeError, EOFError, ValueError, TypeError, KeyError, UnpicklingError) as error:
             raise SpecDecError(f"{self._file} is damaged ({type(error).__name__}): delete it to train anew") from None
-        self.head.load_state_dict(saved["head"])
-        self._optimiser.load_state_dict(saved["optimiser"])
-        self.epoch, self.losses = saved["epoch"], saved["losses"]
         progress.say(f"going on after epoch {self.epoch}")
 
     def _save(self) -> None:

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from specdec.dataset import Examples
 from specdec.errors import SpecDecError
-from specdec.head import FEATURES, AcceptanceHead, HeadConfig
+from specdec.head import AcceptanceHead
+from specdec.head_config import FEATURES, HeadConfig
 from specdec.threshold import Window, drafted_by
 
 _KEPT = 400
@@ -87,9 +88,18 @@ def load_windows(folder: str | Path) -> Windows:
         raise SpecDecError(f"no roll-outs at {file}: train the head with python -m specdec train")
     try:
         told = json.loads(file.read_text("utf-8"))
-        return Windows(*([Window(*map(tuple, chains)) for chains in told[kind]] for kind in Windows._fields))
+        found = Windows(*([_window(*chains) for chains in told[kind]] for kind in Windows._fields))
+        if not any(found):
+            raise ValueError("there are none")
+        return found
     except (ValueError, TypeError, KeyError) as error:
         raise SpecDecError(f"the roll-outs at {file} are damaged ({error}): train the head anew") from None
+
+
+def _window(predicted: list[float], actual: list[float]) -> Window:
+    if len(predicted) != len(actual) or not all(0 <= chance <= 1 for chance in (*predicted, *actual)):
+        raise ValueError("a chance for each token, in [0, 1], is needed")
+    return Window(tuple(predicted), tuple(actual))
 
 
 def save_windows(windows: Windows, folder: Path) -> None:

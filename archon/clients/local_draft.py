@@ -5,7 +5,7 @@ Only small files are read here; nothing heavy is imported.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from archon.clients.local_loading import LocalOptions, find_folder, is_zoo
@@ -48,7 +48,8 @@ def acceleration(spec: ModelSpec, options: LocalOptions) -> Acceleration | None:
         return None
     found = Acceleration(draft, head, policy)
     _check(spec, found)
-    return found
+    # A head's own rule is the one that it was tuned for, by its name too.
+    return replace(found, policy=None) if policy == "specdec++" else found
 
 
 def accelerated_by(spec: ModelSpec) -> str:

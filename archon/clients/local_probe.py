@@ -10,6 +10,9 @@ from archon.clients.local_llama import Llama
 if TYPE_CHECKING:
     from torch import Tensor
 
+MOST_DRAFTED = 15
+"""Tokens drafted at once: with the one before them 16 rows, up to which a single request's pass has no others."""
+
 
 def row_invariant(model: Llama) -> bool:
     """Whether rows of this model give the same bits alone and in company, on this machine (some milliseconds)."""
@@ -26,9 +29,10 @@ def block_invariant(model: Llama) -> bool:
     """Whether tokens fed in blocks give the same bits as fed one by one, on this machine (some milliseconds)."""
     import torch
 
-    lengths = [length for length in (3, 7, 12, 29, 31, 70, 140) if length + 16 < model.context]
+    # As wide as blocks get: a token and those drafted after it.
+    block = list(range(2, 3 + MOST_DRAFTED))
+    lengths = [length for length in (3, 7, 12, 29, 31, 70, 140) if length + len(block) < model.context]
     prompts = [[(5 * i * i + length) % 97 for i in range(length)] for length in lengths]
-    block = list(range(2, 12))
     single = _fed(model, prompts, [[token] for token in block])
     last = len(block) * (len(prompts) - 1)
     # One row alone and several rows are computed in two ways.

@@ -17,6 +17,7 @@ from archon.clients.local_decoding import Made, PlainDecoding
 from archon.clients.local_draft import Acceleration
 from archon.clients.local_drafter import Drafter
 from archon.clients.local_jobs import Job
+from archon.clients.local_probe import MOST_DRAFTED
 from archon.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _USUAL_UNREAD = 32
 """Tokens a row that a draft may read in a round whose time is to count."""
-_MOST = 15
-"""Tokens drafted at once: with the one before them 16 rows, up to which a single request's pass has no others."""
 FALLBACK = "logistic"
 """The stop policy without a head, and at temperatures that the head was not trained for."""
 
@@ -124,15 +123,18 @@ def _policies(found: Acceleration, head: AcceptanceHead | None, pace: Pace) -> C
     """The stop policy for each temperature; what is done otherwise than asked is logged once."""
     from specdec.pace import Paced
     from specdec.policies import make
+    from specdec.policies.capped import Capped
+    from specdec.policies.fixed import Fixed
 
-    fallback = make(f"{FALLBACK}:maximum={_MOST}")
-    named = make(found.policy) if found.policy else None
+    most = Fixed(MOST_DRAFTED)
+    fallback = Capped(make(FALLBACK), most)
+    named = Capped(make(found.policy), most) if found.policy else None
     told: set[float] = set()
 
     def policy(temperature: float) -> Policy:
         if head is None:
             return named or fallback
-        chosen = named or Paced(pace, head.config.stopping_at(temperature).multiplier, _MOST)
+        chosen = named or Paced(pace, head.config.stopping_at(temperature).multiplier, MOST_DRAFTED)
         if "head" not in chosen.needs or head.covers(temperature):
             return chosen
         if temperature not in told:

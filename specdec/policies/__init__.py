@@ -40,7 +40,11 @@ def make(spec: str) -> Policy:
         raise SpecDecError(f"unknown stop policy {name!r}; known are {', '.join(NAMES)}")
     module, _, attribute = NAMES[name].partition(":")
     factory: Callable[..., Policy] = getattr(import_module(module), attribute)
-    return factory(**_settings(name, factory, settings))
+    values = _settings(name, factory, settings)
+    try:
+        return factory(**values)
+    except SpecDecError as error:
+        raise SpecDecError(f"stop policy {name!r}: {error}") from None
 
 
 def _settings(name: str, factory: Callable[..., Policy], text: str) -> dict[str, float | int]:

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from specdec.policies.base import LIMIT, Need, Policy, Signal
+from specdec.policies.base import LIMIT, Need, Policy, Signal, require
 
 
 @dataclass(slots=True)
@@ -29,6 +29,11 @@ class AdaEdl:
     maximum: int = LIMIT
     needs: frozenset[Need] = frozenset({"entropy"})
     share: float | None = None
+
+    def __post_init__(self) -> None:
+        require(0 <= self.threshold <= 1, "threshold must lie in [0, 1]", self.threshold)
+        require(0 <= self.aim <= 1, "aim must lie in [0, 1]", self.aim)
+        require(0 <= self.memory < 1, "memory must lie in [0, 1)", self.memory)
 
     def limit(self, batch: int) -> int:
         return self.maximum

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, Protocol, Self
 
+from specdec.errors import SpecDecError
+
 Need = Literal["probs", "entropy", "head"]
 
 LIMIT = 24
@@ -55,6 +57,12 @@ class Policy(Protocol):
         """The policy one row uses: itself where rounds leave no trace in it, else a fresh copy (or a shared
         estimator)."""
         ...
+
+
+def require(holds: bool, rule: str, value: object) -> None:
+    """Refuse a setting of a policy."""
+    if not holds:
+        raise SpecDecError(f"{rule}; got {value}")
 
 
 class Stateless:

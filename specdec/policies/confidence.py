@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from specdec.policies.base import LIMIT, Need, Signal, Stateless
+from specdec.policies.base import LIMIT, Need, Signal, Stateless, require
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +16,9 @@ class Confidence(Stateless):
     threshold: float = 0.4
     maximum: int = LIMIT
     needs: frozenset[Need] = frozenset({"probs"})
+
+    def __post_init__(self) -> None:
+        require(0 <= self.threshold <= 1, "threshold must lie in [0, 1]", self.threshold)
 
     def limit(self, batch: int) -> int:
         return self.maximum

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from specdec.policies.base import LIMIT, Need, Policy, Signal
+from specdec.policies.base import LIMIT, Need, Policy, Signal, require
 
 
 @dataclass(slots=True)
@@ -19,8 +19,11 @@ class Heuristic:
     maximum: int = LIMIT
     needs: frozenset[Need] = frozenset()
 
+    def __post_init__(self) -> None:
+        require(self.k >= 1, "k must be ≥ 1", self.k)
+
     def limit(self, batch: int) -> int:
-        return self.k
+        return min(self.k, self.maximum)
 
     def go_on(self, trail: Sequence[Signal], batch: int) -> bool:
         return True
@@ -29,7 +32,7 @@ class Heuristic:
         # A round cut short by max_tokens or EOS says nothing about the length that was asked for.
         if accepted < len(trail):
             self.k = max(1, self.k - 1)
-        elif len(trail) == self.k:
+        elif len(trail) == self.limit(1):
             self.k = min(self.maximum, self.k + 2)
 
     def for_row(self) -> Policy:

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from specdec.policies.base import LIMIT, Need, Policy, Signal
+from specdec.policies.base import LIMIT, Need, Policy, Signal, require
 
 
 @dataclass(slots=True)
@@ -32,6 +32,9 @@ class Logistic:
     _rounds: int = field(default=0, init=False)
     _gradient: list[float] = field(default_factory=lambda: [0.0, 0.0], init=False)
     _curvature: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0], init=False)
+
+    def __post_init__(self) -> None:
+        require(0 <= self.threshold <= 1, "threshold must lie in [0, 1]", self.threshold)
 
     def limit(self, batch: int) -> int:
         return self.maximum

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from specdec.policies.base import LIMIT, Need, Signal, Stateless
+from specdec.policies.base import LIMIT, Need, Signal, Stateless, require
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,9 @@ class Product(Stateless):
     threshold: float = 0.4
     maximum: int = LIMIT
     needs: frozenset[Need] = frozenset({"probs"})
+
+    def __post_init__(self) -> None:
+        require(0 <= self.threshold <= 1, "threshold must lie in [0, 1]", self.threshold)
 
     def limit(self, batch: int) -> int:
         return self.maximum

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from specdec.policies.base import LIMIT, Need, Signal, Stateless
+from specdec.policies.base import LIMIT, Need, Signal, Stateless, require
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,10 @@ class SpecDecPP(Stateless):
     maximum: int = LIMIT
     stages: tuple[tuple[int, float, int], ...] = ()
     needs: frozenset[Need] = frozenset({"head"})
+
+    def __post_init__(self) -> None:
+        require(0 <= self.threshold <= 1, "threshold must lie in [0, 1]", self.threshold)
+        require(self.minimum <= max(1, self.maximum), "minimum must be ≤ maximum", self.minimum)
 
     def limit(self, batch: int) -> int:
         return self.stage(batch)[1]

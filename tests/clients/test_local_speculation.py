@@ -17,15 +17,20 @@ from archon import zoo
 from archon.clients import local_probe
 from archon.clients.key import upstream_identity
 from archon.clients.local import LocalClient
-from archon.clients.local_draft import accelerated_by
+from archon.clients.local_draft import Acceleration, accelerated_by, acceleration
+from archon.clients.local_loading import LocalOptions
+from archon.clients.local_probe import MOST_DRAFTED
 from archon.clients.local_sampling import uniform, uniforms
-from archon.clients.local_speculation import SpeculativeDecoding
+from archon.clients.local_speculation import SpeculativeDecoding, _policies
+from archon.clients.options import read_options
 from archon.errors import ConfigError, RequestError
 from archon.models import ModelSpec
 from archon.types import Completion, Request, Sampling, Usage, user
-from specdec.head import AcceptanceHead, HeadConfig
+from specdec.head import AcceptanceHead
+from specdec.head_config import HeadConfig
 from specdec.head_files import save_head
-from specdec.pace import Pace
+from specdec.pace import Pace, Paced
+from specdec.stopping import Stopping
 from tests.clients.local_models import llama, make_folder
 
 __all__ = ["llama"]  # fixture
@@ -333,3 +338,26 @@ def test_a_single_number_is_the_one_of_the_array() -> None:
     pairs = [(seed, step) for seed in (0, 1, 2**63, 2**64 - 1) for step in (0, 1, 77, 10**6)]
     expected = uniforms([seed for seed, _ in pairs], [step for _, step in pairs]).tolist()
     assert [uniform(*pair) for pair in pairs] == expected
+
+
+def test_each_temperature_has_the_multiplier_that_was_tuned_for_it(tmp_path: Path) -> None:
+    head = AcceptanceHead(HeadConfig(4, 1, stopping=Stopping(0.5, 1.2), cold=Stopping(0.5, 0.7), high=1.0))
+    policy = _policies(Acceleration(tmp_path, tmp_path, None), head, Pace())
+    found = {heat: policy(heat) for heat in (0.0, 0.3, 1.0)}
+    assert [rule.multiplier for rule in found.values() if isinstance(rule, Paced)] == [0.7, 1.2, 1.2]
+    assert all(rule.limit(1) == MOST_DRAFTED for rule in found.values())
+    outside = policy(1.5)
+    assert "head" not in outside.needs
+    assert outside.limit(1) == MOST_DRAFTED
+
+
+def test_a_named_rule_drafts_no_more_than_a_pass_takes(tmp_path: Path) -> None:
+    for name in ("product:0.3", "fixed:99999"):
+        assert _policies(Acceleration(tmp_path, None, name), None, Pace())(1.0).limit(1) == MOST_DRAFTED
+
+
+def test_specdecpp_by_its_name_is_the_heads_own_rule(llama: Path, near: Path, tmp_path: Path) -> None:
+    row = spec(llama, draft=str(near), head=str(head_folder(tmp_path)))
+    named = row.model_copy(update={"options": {**row.options, "speculation": "specdec++"}})
+    known = [acceleration(each, read_options(each, LocalOptions)) for each in (row, named)]
+    assert known[0] == known[1] == Acceleration(near, tmp_path, None)

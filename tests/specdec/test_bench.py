@@ -14,7 +14,8 @@ from specdec.bounds import bounds, oracle
 from specdec.costs import Measured
 from specdec.dataset import Text
 from specdec.decoder import Generation, SpecDecoder
-from specdec.head import AcceptanceHead, HeadConfig
+from specdec.head import AcceptanceHead
+from specdec.head_config import HeadConfig
 from specdec.models import LanguageModel, Loaded, feed
 from specdec.paired import Interval
 from specdec.params import Sampling

@@ -14,7 +14,8 @@ import transformers
 from specdec import Sampling, SpecDecoder
 from specdec.__main__ import main
 from specdec.assisted import Assisted
-from specdec.head import AcceptanceHead, HeadConfig
+from specdec.head import AcceptanceHead
+from specdec.head_config import HeadConfig
 from specdec.head_files import save_head
 from specdec.stopping import Stopping
 

@@ -11,7 +11,8 @@ import torch
 from specdec import SpecDecError, SpecDecoder, costs
 from specdec.costs import measure
 from specdec.decode import Batch
-from specdec.head import AcceptanceHead, HeadConfig
+from specdec.head import AcceptanceHead
+from specdec.head_config import HeadConfig
 from specdec.models import Loaded
 from tests.specdec.tiny import TableModel
 

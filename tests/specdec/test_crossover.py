@@ -10,7 +10,8 @@ from specdec import SpecDecError
 from specdec.bench import Plan
 from specdec.crossover import Point, crossing, crossover, markdown
 from specdec.decoder import SpecDecoder
-from specdec.head import AcceptanceHead, HeadConfig
+from specdec.head import AcceptanceHead
+from specdec.head_config import HeadConfig
 from specdec.paired import Interval
 from specdec.policies.base import LIMIT
 from specdec.stopping import Stopping

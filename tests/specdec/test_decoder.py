@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import torch
 from torch import Tensor
 
 from specdec import Sampling, SpecDecError, SpecDecoder
-from specdec.head import AcceptanceHead, HeadConfig
+from specdec.head import AcceptanceHead
+from specdec.head_config import HeadConfig
 from specdec.models import Loaded
 from specdec.policies import NAMES
 from specdec.spans import Span
@@ -449,3 +451,39 @@ def test_a_head_reads_its_draft_whatever_the_targets_dtype(depth: int) -> None:
     head = AcceptanceHead(HeadConfig(models[1].model.width, depth, stopping=Stopping(0.9))).eval()
     (found,) = SpecDecoder(*models, head=head).generate([[1, 2]], Sampling(temperature=0, max_tokens=8))
     assert (len(found.tokens), found.drafted > 0) == (8, True)
+
+
+def test_no_settings_for_some_prompts_are_a_wrong_count() -> None:
+    with pytest.raises(SpecDecError, match="2 prompts but 0 sampling settings"):
+        plain().generate([[1], [2]], [])
+
+
+def test_a_text_that_fills_the_context_can_be_scored() -> None:
+    target = model(context=8)
+    assert len(SpecDecoder(target).score([1, 2, 3], [1, 2, 3, 4, 5, 6])) == 6
+    with pytest.raises(SpecDecError, match="context of 8"):
+        SpecDecoder(target).score([1, 2, 3], [1, 2, 3, 4, 5, 6, 7])
+
+
+def test_the_largest_seed_is_good_for_several_prompts() -> None:
+    sampling = Sampling(max_tokens=5, seed=2**64 - 1)
+    first, second = plain().generate([[1], [1]], sampling)
+    assert second.tokens == plain().generate([[1]], Sampling(max_tokens=5, seed=0))[0].tokens
+    assert first.tokens == plain().generate([[1]], sampling)[0].tokens
+
+
+def test_a_stand_in_for_the_head_must_not_ask_it() -> None:
+    with pytest.raises(SpecDecError, match="name a simple rule"):
+        SpecDecoder(model(), model(2), head=head(), fallback="specdec++")
+
+
+def test_with_lengths_tuned_by_the_number_of_rows_a_seed_fixes_the_law_and_not_the_text() -> None:
+    tuned = head(stopping=Stopping(0.9, stages=((1, 0.9, 8), (2, 0.9, 0))))
+    pair = SpecDecoder(model(), model(2), head=tuned)
+    samplings = [Sampling(max_tokens=12, seed=i) for i in range(12)]
+    alone = [pair.generate([[1]], sampling)[0].tokens for sampling in samplings]
+    together = [result.tokens for result in pair.generate([[1]] * 12, samplings)]
+    assert alone != together
+    # What no round's length can change, it does not.
+    cold = [replace(sampling, temperature=0) for sampling in samplings]
+    assert [pair.generate([[1]], one)[0].tokens for one in cold] == [r.tokens for r in pair.generate([[1]] * 12, cold)]

@@ -14,7 +14,8 @@ import torch
 from specdec import SpecDecError
 from specdec.files import check_head, check_vocabulary
 from specdec.folder import read_model
-from specdec.head import AcceptanceHead, HeadConfig
+from specdec.head import AcceptanceHead
+from specdec.head_config import HeadConfig
 from specdec.head_files import save_head
 from specdec.llama import LeanLlama
 from specdec.models import LanguageModel, feed, load

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from specdec.errors import SpecDecError
-from specdec.head import AcceptanceHead, HeadConfig, ResidualBlock, features
+from specdec.files import check_head
+from specdec.head import AcceptanceHead, ResidualBlock, features
+from specdec.head_config import HeadConfig
 from specdec.head_files import load_authors, load_head, save_head
 from specdec.head_predictor import predictor_of
 from specdec.policies import Signal
@@ -179,6 +182,27 @@ def test_the_authors_checkpoints_are_read_with_their_shared_block() -> None:
     assert sum(p.numel() for p in head.parameters()) == 20 + 10
 
 
+@pytest.mark.parametrize("name", ["theirs.pt", "theirs.safetensors"])
+def test_the_authors_checkpoints_are_read_from_files(name: str, tmp_path: Path) -> None:
+    state, file = authors(1), tmp_path / name
+    if file.suffix == ".pt":
+        torch.save(state, file)
+    else:
+        save_file(state, file)
+    found, expected = load_authors(file), load_authors(state)
+    assert all(torch.equal(found.state_dict()[key], value) for key, value in expected.state_dict().items())
+
+
+@pytest.mark.parametrize("state", [{}, {"weight": torch.zeros(2, 4)}, {"0.linear.weight": torch.zeros(4, 4)}], ids=len)
+def test_another_checkpoint_than_the_authors_is_refused(state: dict[str, Tensor], tmp_path: Path) -> None:
+    with pytest.raises(SpecDecError, match="authors' form"):
+        load_authors(state)
+    torch.save([1], tmp_path / "other.pt")
+    for file, words in (("other.pt", "holds no tensors"), ("none.pt", "no checkpoint can be read")):
+        with pytest.raises(SpecDecError, match=words):
+            load_authors(tmp_path / file)
+
+
 def test_the_authors_heads_say_nothing_of_the_first_token() -> None:
     head = ready(load_authors(authors(2)))
     chances = head.predict(torch.ones(2, 4), [Signal(), Signal()], [1, 2], [1.0, 1.0])
@@ -194,12 +218,58 @@ def write(folder: Path, **changes: object) -> Path:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"width": 5}, {"depth": 2}, {"speed": 3}, {"depth": 0}], ids=["width", "depth", "unknown", "none"]
+    "changes",
+    [
+        {"width": 5},
+        {"width": None},
+        {"depth": 2},
+        {"depth": 0},
+        {"lag": 3},
+        {"low": None},
+        {"low": 2.0},
+        {"scale": float("nan")},
+        {"sure_shift": None},
+        {"asked": -1},
+        {"greedy": [1.0]},
+        {"greedy": [1.0, "a"]},
+        {"stopping": None},
+        {"stopping": {"threshold": "abc"}},
+        {"stopping": {"threshold": 1.5}},
+        {"stopping": {"multiplier": 0}},
+        {"stopping": {"speed": 3}},
+        {"stopping": {"stages": [[4, 0.5, 6], [2, 0.5, 6]]}},
+        {"stopping": {"stages": [[1, 0.5, -1]]}},
+        {"cold": 5},
+    ],
+    ids=str,
 )
 def test_a_head_file_that_is_not_what_it_says_is_refused(changes: dict[str, object], tmp_path: Path) -> None:
     with pytest.raises(SpecDecError, match=r"the head at .* is damaged") as caught:
         load_head(write(tmp_path, **changes))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["null", '"x"', "[1]", "{", "\xff"])
+def test_a_head_file_that_is_no_object_is_refused(text: str, tmp_path: Path) -> None:
+    (write(tmp_path) / "head.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(SpecDecError, match=r"the head at .* is damaged: .*train it anew") as caught:
+        load_head(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_head_of_an_earlier_version_says_so(tmp_path: Path) -> None:
+    with pytest.raises(SpecDecError, match=r"another version \(it has stages, threshold\): train it anew"):
+        load_head(write(tmp_path, threshold=0.3, stages=[]))
+
+
+def test_what_is_known_without_torch_is_refused_as_the_loader_does(tmp_path: Path) -> None:
+    draft = tmp_path / "draft"
+    draft.mkdir()
+    (draft / "config.json").write_text('{"hidden_size": 4}')
+    check_head(write(tmp_path / "head"), draft)
+    for changes in ({"scale": None}, {"stages": []}, {"width": 7}):
+        with pytest.raises(SpecDecError):
+            check_head(write(tmp_path / "head", **changes), draft)
 
 
 def test_a_head_file_with_nan_is_refused(tmp_path: Path) -> None:

@@ -61,19 +61,20 @@ def test_law_of_three_tokens_is_the_targets(policy: str, sampling: Sampling) -> 
     assert distance(speculative_law(policy, sampling), expected) < EXACT[torch.float64]
 
 
-@pytest.mark.parametrize("policy", ["fixed:3", "specdec++:0.55,maximum=3"])
-def test_law_holds_in_float32(policy: str) -> None:
-    expected = target_law(TableModel(1), PROMPT, SETTINGS[1], 3)
-    found = speculative_law(policy, SETTINGS[1], torch.float32)
-    assert distance(found, expected) < EXACT[torch.float32]
-
-
+@pytest.mark.parametrize("sampling", SETTINGS, ids=["T1", "T0.6-p0.8", "T1.5-k2-penalty", "T0"])
 @pytest.mark.parametrize("policy", POLICIES)
-def test_law_holds_beside_other_rows_of_other_lengths(policy: str) -> None:
+def test_law_holds_in_float32(policy: str, sampling: Sampling) -> None:
+    expected = target_law(TableModel(1), PROMPT, sampling, 3)
+    assert distance(speculative_law(policy, sampling, torch.float32), expected) < EXACT[torch.float32]
+
+
+@pytest.mark.parametrize("dtype", EXACT, ids=str)
+@pytest.mark.parametrize("policy", POLICIES)
+def test_law_holds_beside_other_rows_of_other_lengths(policy: str, dtype: torch.dtype) -> None:
     sampling = Sampling(temperature=0.8, max_tokens=2)
     expected = target_law(TableModel(1), PROMPT, sampling, 2)
-    found = speculative_law(policy, sampling, beside=[(1,), (2, 2, 0, 1, 0)])
-    assert distance(found, expected) < EXACT[torch.float64]
+    found = speculative_law(policy, sampling, dtype, beside=[(1,), (2, 2, 0, 1, 0)])
+    assert distance(found, expected) < EXACT[dtype]
 
 
 @pytest.mark.parametrize("sampling", SETTINGS, ids=["T1", "T0.6-p0.8", "T1.5-k2-penalty", "T0"])

@@ -62,9 +62,6 @@ def test_every_number_of_rows_is_judged_by_itself() -> None:
     serve(pace, 1, 50, plain=1.0, round_=2.0)
     serve(pace, 4, 50, plain=1.0, round_=6.0)
     assert (pace.pays(1), pace.pays(4), pace.pays(16)) == (True, False, None)
-    assert pace.speedup(1) == pytest.approx(2.0)
-    assert pace.speedup(4) == pytest.approx(4 / 6)
-    assert pace.speedup(16) is None
 
 
 def test_a_step_that_was_held_up_does_not_change_the_verdict() -> None:

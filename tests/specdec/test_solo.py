@@ -7,7 +7,8 @@ import math
 import pytest
 import torch
 
-from specdec.head import AcceptanceHead, HeadConfig
+from specdec.head import AcceptanceHead
+from specdec.head_config import HeadConfig
 from specdec.head_predictor import predictor_of
 from specdec.params import Sampling
 from specdec.policies import make

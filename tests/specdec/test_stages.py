@@ -9,12 +9,15 @@ import pytest
 from specdec import stages as module
 from specdec.costs import Measured
 from specdec.decoder import SpecDecoder
+from specdec.errors import SpecDecError
 from specdec.paired import Cells
 from specdec.params import Sampling
 from specdec.policies.base import Policy
 from specdec.policies.specdecpp import SpecDecPP
-from specdec.stages import both_ways, stages
+from specdec.stages import both_ways, stages, tuned
+from specdec.stopping import Stopping
 from specdec.threshold import Costs, Window
+from specdec.windows import Windows
 from tests.specdec.test_bench import PROMPTS, pair
 
 BY_BATCH = {1: Costs(0.1), 4: Costs(0.3, 0.05), 16: Costs(0.9, 0.5, 0.3)}
@@ -84,3 +87,18 @@ def test_both_ways_write_every_text_and_take_turns() -> None:
     arms = both_ways(pair(), SpecDecPP(0.5, maximum=4), 2, PROMPTS, samplings, repeats=2, block=2)
     assert [cells.tokens for cells in arms] == [[[10, 5], [10, 5]]] * 2
     assert all(seconds > 0 for cells in arms for row in cells.seconds for seconds in row)
+
+
+@pytest.mark.usefixtures("tried")
+def test_only_what_the_head_was_trained_for_is_tuned_and_what_is_not_asked_for_stays() -> None:
+    model = pair()
+    assert model.head is not None
+    known = model.head.with_stopping(Stopping(0.5, stages=((2, 0.3, 5), (4, 0.9, 9))), Stopping(0.4))
+    of = SpecDecoder(model.target, model.draft, head=known)
+    found = tuned(of, Windows([], WINDOWS), PROMPTS, (4,), temperatures=(1.0,)).config
+    assert found.stopping.stages[0] == (2, 0.3, 5)
+    assert [size for size, _, _ in found.stopping.stages] == [2, 4]
+    assert found.stopping.stages[1] != (4, 0.9, 9)
+    assert found.cold == Stopping(0.4)
+    with pytest.raises(SpecDecError, match="trained for temperatures 0 to 1, not 2"):
+        tuned(of, Windows([], WINDOWS), PROMPTS, (4,), temperatures=(2.0,))

@@ -49,3 +49,26 @@ def test_a_stop_string_is_found_across_any_token_border() -> None:
     ended = [stream.push(token) for token in whole]
     assert ended.index(True) == len("xx→STOP".encode()) - 1
     assert stream.text == "xx"
+
+
+def test_a_stop_string_before_an_unfinished_character_ends_the_text_at_once() -> None:
+    pieces = [b"x", b"END\xe2", b"\x82"]
+    stream = TextStream(lambda ids: b"".join(pieces[i] for i in ids).decode(errors="replace"), ("END",))
+    assert [stream.push(i) for i in range(2)] == [False, True]
+    assert stream.text == "x"
+
+
+def test_an_unfinished_character_is_told_once_it_is_whole_and_what_is_before_it_at_once() -> None:
+    pieces = [b"a\xe2", b"\x82", b"\xac!", b"\xe2"]
+    stream = TextStream(lambda ids: b"".join(pieces[i] for i in ids).decode(errors="replace"), ())
+    texts = [(stream.push(i), stream.text)[1] for i in range(4)]
+    assert texts == ["a", "a", "a€!", "a€!"]
+    assert not stream.finish()
+    assert stream.text == "a€!\ufffd"
+
+
+def test_a_stop_string_that_only_the_end_makes_certain_ends_the_text() -> None:
+    stream = TextStream(lambda ids: "\ufffd" * len(ids), ("\ufffd\ufffd",))
+    assert [stream.push(i) for i in range(2)] == [False, False]
+    assert stream.finish()
+    assert stream.text == ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import subprocess
 import sys
 
@@ -156,3 +157,28 @@ def test_logit_and_sigmoid_survive_the_ends() -> None:
 def test_a_wrong_policy_is_named_with_what_is_known(spec: str, words: str) -> None:
     with pytest.raises(SpecDecError, match=words):
         make(spec)
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ("heuristic:0", "'heuristic': k must be ≥ 1; got 0"),
+        ("confidence:40", "'confidence': threshold must lie in [0, 1]; got 40"),
+        ("product:2", "'product': threshold must lie in [0, 1]; got 2"),
+        ("logistic:2", "'logistic': threshold must lie in [0, 1]; got 2"),
+        ("adaedl:memory=5", "'adaedl': memory must lie in [0, 1); got 5"),
+        ("adaedl:aim=2", "'adaedl': aim must lie in [0, 1]; got 2"),
+        ("specdec++:1.5", "'specdec++': threshold must lie in [0, 1]; got 1.5"),
+        ("specdec++:0.5,minimum=9,maximum=3", "'specdec++': minimum must be ≤ maximum; got 9"),
+    ],
+)
+def test_a_setting_out_of_its_range_is_refused(spec: str, words: str) -> None:
+    with pytest.raises(SpecDecError, match=re.escape(words)):
+        make(spec)
+
+
+def test_the_heuristic_never_drafts_more_than_its_maximum() -> None:
+    rule = make("heuristic:30,maximum=8").for_row()
+    assert rule.limit(1) == 8
+    rule.learn([Signal()] * 8, 8)
+    assert rule.limit(1) == 8
