@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,14 +16,13 @@ from specdec.head_files import load_head
 from specdec.head_predictor import predictor_of
 from specdec.models import Loaded, check_pair, feed, load
 from specdec.params import Sampling
-from specdec.policies import Policy, make
-from specdec.policies.capped import Capped
+from specdec.policies import Policy
 from specdec.prompts import Prompt
 from specdec.rows import Finish, Row
+from specdec.rules import Rules
 from specdec.sampling import Draws, SeededDraws
 from specdec.text import TextStream
 
-_log = logging.getLogger(__name__)
 _PIECE = 512
 """Tokens of one text in one pass."""
 _KEPT = 512 << 20
@@ -97,11 +95,10 @@ class SpecDecoder:
             if self.head and self.draft
             else None
         )
-        self.policy, self._cold = self._choose(policy)
+        self._rules = Rules(policy, fallback, self.head.config if self.head else None, drafts=self.draft is not None)
         if batch < 1:
             raise SpecDecError(f"batch must be ≥ 1; got {batch}")
-        self._fallback, self._most = self._stand_in(fallback), batch
-        self._warned: set[str] = set()
+        self._most = batch
         self._spare: list[Batch] = []
 
     def generate(
@@ -154,7 +151,7 @@ class SpecDecoder:
     ) -> Row:
         """A row for `batch()`; for callers that let rows join and leave by themselves. draws: by default seeded."""
         ids = self.prompt_ids(prompt)
-        policy, note = self.policy_at(sampling.temperature)
+        policy, note = self._rules.at(sampling.temperature)
         room = self.target.model.context
         if sampling.max_tokens is not None:
             room = min(room, len(ids) + sampling.max_tokens)
@@ -165,6 +162,15 @@ class SpecDecoder:
             index, ids, len(ids), room, sampling, policy.for_row(), draws or SeededDraws(sampling.seed),
             self.target.eos, text, note,
         )  # fmt: skip
+
+    @property
+    def policy(self) -> Policy:
+        """The policy above temperature 0."""
+        return self._rules.warm
+
+    def policy_at(self, temperature: float) -> tuple[Policy, str]:
+        """The policy of a row, and a note where it is not the one that was chosen."""
+        return self._rules.at(temperature)
 
     def batch(self) -> Batch:
         """An empty batch over this decoder's models."""
@@ -258,27 +264,6 @@ class SpecDecoder:
             )
         return self.target.tokenizer
 
-    def _choose(self, policy: str | Policy | None) -> tuple[Policy, Policy]:
-        """The policy above temperature 0 and the one at it, which differ where they were tuned with the head."""
-        if policy is None:
-            policy = "off" if self.draft is None else "specdec++" if self.head else "logistic"
-        if policy == "specdec++" and self.head:
-            return self.head.config.stopping.policy(), self.head.config.stopping_at(0.0).policy()
-        chosen = make(policy) if isinstance(policy, str) else policy
-        if "head" in chosen.needs and self.head is None:
-            raise SpecDecError(
-                "policy specdec++ needs an acceptance head: pass head=FOLDER (python -m specdec train makes one)"
-            )
-        if self.draft is None and chosen.limit(1) > 0:
-            raise SpecDecError("this policy drafts tokens: pass draft=FOLDER, or policy='off'")
-        return chosen, chosen
-
-    def _stand_in(self, name: str) -> Policy:
-        rule = make(name)
-        if "head" in rule.needs:
-            raise SpecDecError(f"fallback={name!r} asks the head, which it stands in for: name a simple rule")
-        return Capped(rule, self.policy)
-
     def _fit_head(self, head: str | Path | AcceptanceHead | None) -> AcceptanceHead | None:
         if head is None:
             return None
@@ -287,15 +272,3 @@ class SpecDecoder:
         loaded = head if isinstance(head, AcceptanceHead) else load_head(head)
         loaded.check(self.draft.model.width, self.draft.model.name)
         return loaded
-
-    def policy_at(self, temperature: float) -> tuple[Policy, str]:
-        """The policy of a row, and a note where it is not the one that was chosen."""
-        chosen = self._cold if temperature == 0 else self.policy
-        if self.head is None or "head" not in chosen.needs or self.head.covers(temperature):
-            return chosen, ""
-        low, high = self.head.temperatures
-        note = f"the head was trained for temperatures {low}…{high}, not {temperature}: drafting by {self._fallback}"
-        if note not in self._warned:
-            self._warned.add(note)
-            _log.warning(note)
-        return self._fallback, note

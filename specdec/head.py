@@ -68,7 +68,7 @@ class AcceptanceHead(nn.Module):
 
     def covers(self, temperature: float) -> bool:
         """Whether the head was trained for this temperature."""
-        return self.config.low <= temperature <= self.config.high
+        return self.config.covers(temperature)
 
     def check(self, width: int, draft: str) -> None:
         """Refuse a draft whose hidden state has another width than the head was trained on."""

@@ -70,6 +70,10 @@ class HeadConfig:
             if not holds:
                 raise ValueError(rule)
 
+    def covers(self, temperature: float) -> bool:
+        """Whether the head was trained for this temperature."""
+        return self.low <= temperature <= self.high
+
     def asked_at(self, temperature: float) -> float:
         """The share of drafted tokens that the head is asked about."""
         return 0.0 if self.greedy and temperature == 0 else self.asked
