@@ -20,18 +20,28 @@ def read_config(folder: str | Path) -> dict[str, Any]:
 
 def check_vocabulary(target: str | Path, draft: str | Path) -> None:
     """Refuse a draft that does not speak the target's vocabulary."""
-    sizes = [read_config(folder).get("vocab_size") for folder in (target, draft)]
-    if sizes[0] != sizes[1]:
-        raise SpecDecError(
-            f"target {Path(target).name} has {sizes[0]} tokens and draft {Path(draft).name} {sizes[1]}: "
-            "both need one vocabulary; take a draft made with the target's tokenizer"
+    require_one_vocabulary(
+        *(
+            (Path(folder).name, read_config(folder).get("vocab_size"), _vocabulary(Path(folder)))
+            for folder in (target, draft)
         )
-    known = [_vocabulary(Path(folder)) for folder in (target, draft)]
-    if known[0] is not None and known[1] is not None and known[0] != known[1]:
-        raise SpecDecError(
-            f"target {Path(target).name} and draft {Path(draft).name} name their tokens differently: "
-            "both need one vocabulary; take a draft made with the target's tokenizer"
-        )
+    )
+
+
+Speaker = tuple[str, int | None, object]
+"""A model's name, how many tokens it has, and what it calls them; None = not known."""
+
+
+def require_one_vocabulary(target: Speaker, draft: Speaker) -> None:
+    """Refuse models that do not speak the same."""
+    (name, size, tokens), (other, others, theirs) = target, draft
+    if size != others:
+        why = f"target {name} has {size} tokens and draft {other} {others}"
+    elif tokens is not None and theirs is not None and tokens != theirs:
+        why = f"target {name} and draft {other} name their tokens differently"
+    else:
+        return
+    raise SpecDecError(f"{why}: both need one vocabulary; take a draft made with the target's tokenizer")
 
 
 def check_head(head: str | Path, draft: str | Path) -> None:

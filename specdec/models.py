@@ -13,6 +13,7 @@ from torch import Tensor
 
 from specdec.cache import KVCache
 from specdec.errors import SpecDecError
+from specdec.files import read_config, require_one_vocabulary
 from specdec.spans import Span
 
 
@@ -63,8 +64,7 @@ def load(folder: str | Path, dtype: torch.dtype = torch.float32, device: str | t
     from transformers import AutoModelForCausalLM
 
     path = Path(folder)
-    if not (path / "config.json").is_file():
-        raise SpecDecError(f"no model at {path}: a Hugging Face folder with config.json and weights is needed")
+    read_config(path)
     try:
         with _quiet():
             model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, local_files_only=True).to(device).eval()
@@ -88,16 +88,12 @@ def wrap(model: Any, name: str) -> LanguageModel:
 
 def check_pair(target: Loaded, draft: Loaded) -> None:
     """Refuse a draft that does not speak the target's vocabulary."""
-    if target.model.vocab != draft.model.vocab:
-        raise SpecDecError(
-            f"target {target.model.name} has {target.model.vocab} tokens and draft {draft.model.name} "
-            f"{draft.model.vocab}: both need one vocabulary; take a draft made with the target's tokenizer"
+    require_one_vocabulary(
+        *(
+            (one.model.name, one.model.vocab, one.tokenizer.get_vocab() if one.tokenizer else None)
+            for one in (target, draft)
         )
-    if target.tokenizer and draft.tokenizer and target.tokenizer.get_vocab() != draft.tokenizer.get_vocab():
-        raise SpecDecError(
-            f"target {target.model.name} and draft {draft.model.name} name their tokens differently: "
-            "both need one vocabulary; take a draft made with the target's tokenizer"
-        )
+    )
 
 
 def feed(model: LanguageModel, cache: KVCache, rows: Sequence[int], tokens: Sequence[Sequence[int]]) -> Tensor:
