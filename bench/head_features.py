@@ -22,7 +22,6 @@ from torch import Tensor
 
 from bench.specdec_pairs import pairs
 from specdec import SpecDecoder
-from specdec.calibrate import inputs
 from specdec.costs import measure
 from specdec.dataset import Examples, Text, roll_out
 from specdec.head import ResidualBlock
@@ -34,6 +33,7 @@ from specdec.prompts import read_prompts
 from specdec.settings import Training
 from specdec.texts import make_texts
 from specdec.threshold import Costs
+from specdec.windows import inputs
 
 TEMPERATURES = (0.0, 0.7, 1.0)
 BOUNDS = tuple(0.02 * i for i in range(5, 48))

@@ -204,15 +204,36 @@ def _read(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     missing = [name for name in (TARGET, DRAFT) if name not in zoo.names()]
     if missing and not (options.target and options.draft):
         parser.error(f"the zoo has no {' and no '.join(missing)}; give --target and --draft")
-    for file in filter(None, (options.json, options.page, options.plot)):
-        if not file.parent.is_dir():
-            parser.error(f"{file} lies in no folder")
     if options.head is None:
         known = zoo.model(TARGET) if TARGET in zoo.names() else None
         if known is None or known.head is None:
             parser.error("no acceptance head; train one (python -m specdec train) and give --head")
         options.head = zoo.path(TARGET) / known.head
+    if wrong := _wrong(options):
+        parser.error(wrong)
     return options
+
+
+def _wrong(options: argparse.Namespace) -> str | None:
+    """What would fail after an hour of measuring, told now."""
+    from importlib.util import find_spec
+
+    from specdec.errors import SpecDecError
+    from specdec.head_config import read_head_config
+
+    files = filter(None, (options.json, options.page, options.plot))
+    if bad := next((file for file in files if file.is_dir() or not file.parent.is_dir()), None):
+        return f"{bad} is a folder, or lies in none"
+    if options.plot and find_spec("matplotlib") is None:
+        return "--plot draws with matplotlib, which is not installed"
+    if min(options.batches, default=1) < 1:
+        return "--batches needs sizes of at least 1"
+    try:
+        head = read_head_config(options.head)
+    except SpecDecError as error:
+        return str(error)
+    unknown = next((heat for heat in options.temperature if options.batches and not head.covers(heat)), None)
+    return None if unknown is None else f"the head does not know temperature {unknown:g}: leave --batches empty there"
 
 
 def _json(found: dict[str, tuple[str, dict[str, Any]]]) -> str:

@@ -111,10 +111,15 @@ def _tuned(
     from specdec.stages import BATCHES, tuned
     from specdec.windows import load_windows
 
-    batches = BATCHES if options.batches is None else sorted(options.batches)
     ids = [pair.prompt_ids(prompt) for prompt in prompts[:_TUNED_ON]]
     head = tuned(
-        pair, load_windows(options.out), ids, batches, temperatures=temperatures, tokens=options.tokens, say=print
+        pair,
+        load_windows(options.out),
+        ids,
+        options.batches or BATCHES,
+        temperatures=temperatures,
+        tokens=options.tokens,
+        say=print,
     )
     save_head(head, options.out)
 

@@ -163,11 +163,6 @@ class SpecDecoder:
             self.target.eos, text, note,
         )  # fmt: skip
 
-    @property
-    def policy(self) -> Policy:
-        """The policy above temperature 0."""
-        return self._rules.warm
-
     def policy_at(self, temperature: float) -> tuple[Policy, str]:
         """The policy of a row, and a note where it is not the one that was chosen."""
         return self._rules.at(temperature)

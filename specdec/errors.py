@@ -5,3 +5,8 @@ from __future__ import annotations
 
 class SpecDecError(Exception):
     """A wrong model pair, prompt, setting or file, or a model that went numerically wrong. Never raised for a bug."""
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, in one line."""
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

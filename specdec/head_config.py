@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from specdec.stopping import Stopping
 FEATURES = ("token_logit", "peak_logit", "place", "temperature")
 """logit of q(x) and of max q, place in the round and temperature, each divided by its one of SCALES. The entropy of q
 adds nothing to these (docs/speculation.md), and is dear to compute."""
+_LARGEST = 1e30
 SCALES = (5.0, 5.0, float(LIMIT), 1.0)
 
 
@@ -60,7 +61,12 @@ class HeadConfig:
         rules = (
             (_whole(self.width) and self.width >= 1, "width must be a whole number ≥ 1"),
             (_whole(self.depth) and self.depth >= 0, "depth must be a whole number ≥ 0"),
-            (self.lag in (0, 1), "lag must be 0 or 1"),
+            (
+                all(isinstance(flag, bool) for flag in (self.features, self.shared_blocks)),
+                "its flags must be true or false",
+            ),
+            (_whole(self.lag) and self.lag in (0, 1), "lag must be 0 or 1"),
+            (self.features or self.greedy is None, "greedy goes by q, which is a feature"),
             (all(map(_finite, (*numbers, *(self.greedy or ())))), "its numbers must be finite"),
             (0 <= self.low <= self.high, "low … high must be temperatures"),
             (0 <= self.asked <= 1, "asked must lie in [0, 1]"),
@@ -97,11 +103,11 @@ class HeadConfig:
 
 
 def _whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def _finite(value: object) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
+    return isinstance(value, Real) and abs(float(value)) <= _LARGEST
 
 
 def read_head_config(folder: str | Path) -> HeadConfig:
@@ -118,7 +124,7 @@ def read_head_config(folder: str | Path) -> HeadConfig:
         _require_version(told, path)
         told |= {name: _stopping(told[name]) for name in _TUNED if name in told}
         return HeadConfig(**told)
-    except (TypeError, ValueError, AttributeError, OSError) as error:
+    except (TypeError, ValueError, AttributeError, OverflowError, OSError) as error:
         raise SpecDecError(f"the head at {path} is damaged: {error}; train it anew (python -m specdec train)") from None
 
 

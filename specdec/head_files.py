@@ -12,7 +12,7 @@ from pickle import UnpicklingError
 import torch
 from torch import Tensor
 
-from specdec.errors import SpecDecError
+from specdec.errors import SpecDecError, first_line
 from specdec.head import AcceptanceHead
 from specdec.head_config import FEATURES, HeadConfig, read_head_config
 
@@ -40,12 +40,14 @@ def load_head(folder: str | Path) -> AcceptanceHead:
     from safetensors.torch import load_file
 
     path = Path(folder)
-    head = AcceptanceHead(read_head_config(path))
+    config = read_head_config(path)
     try:
+        head = AcceptanceHead(config)
         _load_weights(head, load_file(path / "head.safetensors"))
     except (TypeError, ValueError, RuntimeError, OSError, SafetensorError) as error:
-        told = str(error).splitlines()[0]
-        raise SpecDecError(f"the head at {path} is damaged: {told}; train it anew (python -m specdec train)") from error
+        raise SpecDecError(
+            f"the head at {path} is damaged: {first_line(error)}; train it anew (python -m specdec train)"
+        ) from error
     return head.eval()
 
 
@@ -58,23 +60,26 @@ def load_authors(file: str | Path | Mapping[str, Tensor], *, shared_blocks: bool
     the file is missing or holds something else.
     """
     state = file if isinstance(file, Mapping) else _read_state(Path(file))
-    numbers = sorted({int(part) for name in state for part in name.split(".") if part.isdigit()})
     try:
-        *blocks, last = numbers
+        *blocks, last = sorted({int(part) for name in state for part in name.split(".") if part.isdigit()})
         mine = {f"out.{kind}": _named(state, last, kind) for kind in _KINDS}
         for place, number in enumerate(blocks):
             mine |= {f"blocks.{place}.linear.{kind}": _named(state, number, kind) for kind in _KINDS}
+        if shared_blocks and any(
+            not torch.equal(mine[f"blocks.0.{name[9:]}"], mine[name]) for name in mine if _repeated(name)
+        ):
+            raise ValueError("its blocks differ")
         head = AcceptanceHead(
             HeadConfig(
                 mine["out.weight"].shape[1], depth=len(blocks), features=False, shared_blocks=shared_blocks, lag=1,
                 low=1.0, high=1.0,
             )
         )  # fmt: skip
-        head.load_state_dict(mine)
-    except (ValueError, StopIteration, RuntimeError, IndexError) as error:
+        _load_weights(head, mine)
+    except (ValueError, StopIteration, RuntimeError, IndexError, AttributeError) as error:
         raise SpecDecError(
-            "no head of the authors' form: blocks `N.linear.weight` and `N.linear.bias`, then a linear layer of two "
-            f"outputs are needed, and these are {', '.join(sorted(state)) or 'no tensors'}"
+            "no head of the authors' form: blocks `N.linear.weight` and `N.linear.bias`, alike if they are shared, and "
+            f"a last linear layer of two outputs are needed, and these are {', '.join(map(str, state)) or 'no tensors'}"
         ) from error
     return head.eval()
 
@@ -88,8 +93,8 @@ def _read_state(file: Path) -> Mapping[str, Tensor]:
 
     try:
         found = load_file(file) if file.suffix == ".safetensors" else torch.load(file, "cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError, UnpicklingError, SafetensorError) as error:
-        raise SpecDecError(f"no checkpoint can be read at {file}: {str(error).splitlines()[0]}") from None
+    except (OSError, RuntimeError, LookupError, ValueError, EOFError, UnpicklingError, SafetensorError) as error:
+        raise SpecDecError(f"no checkpoint can be read at {file}: {first_line(error)}") from None
     if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
         raise SpecDecError(f"{file} holds no tensors by name")
     return found

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from specdec.cache import KVCache
-from specdec.errors import SpecDecError
+from specdec.errors import SpecDecError, first_line
 from specdec.files import read_config, require_one_vocabulary
 from specdec.spans import Span
 
@@ -72,7 +72,7 @@ def load(folder: str | Path, dtype: torch.dtype = torch.float32, device: str | t
     except SpecDecError:
         raise
     except (OSError, ValueError, KeyError, RuntimeError, AttributeError, TypeError, SafetensorError) as error:
-        raise SpecDecError(f"cannot load {path} as a causal language model: {_first_line(error)}") from error
+        raise SpecDecError(f"cannot load {path} as a causal language model: {first_line(error)}") from error
     return Loaded(wrapped, tokenizer, model.config.bos_token_id, _eos(model))
 
 
@@ -153,7 +153,3 @@ def _eos(model: Any) -> frozenset[int]:
         ids = getattr(source, "eos_token_id", None)
         found |= set(ids) if isinstance(ids, list | tuple) else set() if ids is None else {ids}
     return frozenset(found)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

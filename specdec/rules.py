@@ -21,21 +21,23 @@ class Rules:
 
     def __init__(self, policy: str | Policy | None, fallback: str, head: HeadConfig | None, *, drafts: bool) -> None:
         self._head = head
-        self.warm, self._cold = self._chosen(policy or ("off" if not drafts else "specdec++" if head else "logistic"))
-        if "head" in self.warm.needs and head is None:
+        if policy is None:
+            policy = "off" if not drafts else "specdec++" if head else "logistic"
+        self._warm, self._cold = self._chosen(policy)
+        if "head" in self._warm.needs and head is None:
             raise SpecDecError(
                 "policy specdec++ needs an acceptance head: pass head=FOLDER (python -m specdec train makes one)"
             )
-        if not drafts and self.warm.limit(1) > 0:
+        if not drafts and self._warm.limit(1) > 0:
             raise SpecDecError("this policy drafts tokens: pass draft=FOLDER, or policy='off'")
-        self._fallback = Capped(make(fallback), self.warm)
+        self._fallback = Capped(make(fallback), self._warm)
         if "head" in self._fallback.needs:
             raise SpecDecError(f"fallback={fallback!r} asks the head, which it stands in for: name a simple rule")
         self._warned = set[str]()
 
     def at(self, temperature: float) -> tuple[Policy, str]:
         """The policy at a temperature, and a note where it is not the one that was chosen."""
-        chosen = self._cold if temperature == 0 else self.warm
+        chosen = self._cold if temperature == 0 else self._warm
         if self._head is None or "head" not in chosen.needs or self._head.covers(temperature):
             return chosen, ""
         low, high = self._head.low, self._head.high

@@ -42,7 +42,7 @@ def tuned(
     say: Callable[[str], None] = lambda line: None,
 ) -> AcceptanceHead:
     """The pair's head with stages found for temperature 0 and for those above it, as far as they are among
-    `temperatures`; those of other sizes stay as they are, and all else is as in `stages`."""
+    `temperatures` (≥ 1, of those trained for); all else as in `stages`."""
     assert pair.head is not None
     config = pair.head.config
     if bad := [heat for heat in temperatures if not pair.head.covers(heat)]:
@@ -52,13 +52,14 @@ def tuned(
         )
 
     def found(heats: Sequence[float]) -> Stopping:
-        known = config.stopping_at(heats[-1])
         lines = stages(pair, windows.at(heats[-1]), prompts, batches, temperatures=heats, tokens=tokens, say=say)
-        kept = [stage for stage in known.stages if stage[0] not in batches]
-        return replace(known, stages=tuple(sorted([*kept, *lines])))
+        return replace(config.stopping_at(heats[-1]), stages=lines)
 
     warm, cold = [heat for heat in temperatures if heat > 0], 0 in temperatures
-    return pair.head.with_stopping(found(warm) if warm else config.stopping, found([0.0]) if cold else config.cold)
+    if config.high == 0:
+        return pair.head.with_stopping(found([0.0]))
+    untouched = config.cold or (config.stopping if config.covers(0) else None)
+    return pair.head.with_stopping(found(warm) if warm else config.stopping, found([0.0]) if cold else untouched)
 
 
 def stages(
@@ -71,14 +72,16 @@ def stages(
     tokens: int = 100,
     say: Callable[[str], None] = lambda line: None,
 ) -> tuple[Stage, ...]:
-    """One stage for each of `batches` (≥ 1, rising); where drafting does not pay, it is off among more rows too. pair:
-    with a head. windows: as `specdec.windows.load_windows` gives them. prompts: token ids, of the kind served; repeated
-    where a batch needs more. temperatures: served ones of a kind (0, or above it); drafting has to pay at each of them,
-    and the costs are those of the last."""
+    """One stage for each of `batches` (≥ 1), in rising order; where drafting does not pay, it is off among more too.
+
+    pair: with a head. windows: as `specdec.windows.load_windows` gives them. prompts: token ids, of the kind served;
+    repeated where a batch needs more. temperatures: served ones of a kind (0, or above it); drafting has to pay at each
+    of them, and the costs are those of the last.
+    """
     if min(batches, default=1) < 1 or not prompts:
         raise SpecDecError("stages are tuned for at least one row, on at least one prompt")
     found = list[Stage]()
-    for size in batches:
+    for size in sorted(set(batches)):
         if found and not found[-1][2]:
             found.append((size, found[-1][1], 0))
         else:

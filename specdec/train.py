@@ -137,7 +137,7 @@ class _Run:
             self.head.load_state_dict(saved["head"])
             self._optimiser.load_state_dict(saved["optimiser"])
             self.epoch, self.losses = int(saved["epoch"]), list(saved["losses"])
-        except (RuntimeError, EOFError, ValueError, TypeError, KeyError, UnpicklingError) as error:
+        except (RuntimeError, EOFError, ValueError, TypeError, KeyError, AttributeError, UnpicklingError) as error:
             raise SpecDecError(f"{self._file} is damaged ({type(error).__name__}): delete it to train anew") from None
         progress.say(f"going on after epoch {self.epoch}")
 

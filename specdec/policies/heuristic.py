@@ -21,9 +21,10 @@ class Heuristic:
 
     def __post_init__(self) -> None:
         require(self.k >= 1, "k must be ≥ 1", self.k)
+        self.k = min(self.k, self.maximum)
 
     def limit(self, batch: int) -> int:
-        return min(self.k, self.maximum)
+        return self.k
 
     def go_on(self, trail: Sequence[Signal], batch: int) -> bool:
         return True
@@ -32,7 +33,7 @@ class Heuristic:
         # A round cut short by max_tokens or EOS says nothing about the length that was asked for.
         if accepted < len(trail):
             self.k = max(1, self.k - 1)
-        elif len(trail) == self.limit(1):
+        elif len(trail) == self.k:
             self.k = min(self.maximum, self.k + 2)
 
     def for_row(self) -> Policy:

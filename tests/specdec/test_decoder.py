@@ -472,6 +472,11 @@ def test_the_largest_seed_is_good_for_several_prompts() -> None:
     assert first.tokens == plain().generate([[1]], sampling)[0].tokens
 
 
+def test_a_policy_without_a_name_is_unknown() -> None:
+    with pytest.raises(SpecDecError, match="unknown stop policy ''"):
+        SpecDecoder(model(), model(2), "")
+
+
 def test_a_stand_in_for_the_head_must_not_ask_it() -> None:
     with pytest.raises(SpecDecError, match="name a simple rule"):
         SpecDecoder(model(), model(2), head=head(), fallback="specdec++")

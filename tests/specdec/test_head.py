@@ -193,12 +193,31 @@ def test_the_authors_checkpoints_are_read_from_files(name: str, tmp_path: Path) 
     assert all(torch.equal(found.state_dict()[key], value) for key, value in expected.state_dict().items())
 
 
-@pytest.mark.parametrize("state", [{}, {"weight": torch.zeros(2, 4)}, {"0.linear.weight": torch.zeros(4, 4)}], ids=len)
+@pytest.mark.parametrize(
+    "state",
+    [
+        {},
+        {0: torch.zeros(2, 4)},
+        {"weight": torch.zeros(2, 4)},
+        {"0.linear.weight": torch.zeros(4, 4)},
+        authors(1) | {"1.bias": torch.full((2,), torch.nan)},
+        authors(2) | {"1.linear.bias": torch.zeros(4)},
+    ],
+    ids=["none", "unnamed", "one", "no bias", "nan", "unlike"],
+)
 def test_another_checkpoint_than_the_authors_is_refused(state: dict[str, Tensor], tmp_path: Path) -> None:
     with pytest.raises(SpecDecError, match="authors' form"):
         load_authors(state)
     torch.save([1], tmp_path / "other.pt")
-    for file, words in (("other.pt", "holds no tensors"), ("none.pt", "no checkpoint can be read")):
+    (tmp_path / "empty.pt").write_bytes(b"")
+    (tmp_path / "text.pt").write_text("hello world")
+    unread = "no checkpoint can be read"
+    for file, words in (
+        ("other.pt", "holds no tensors"),
+        ("none.pt", unread),
+        ("empty.pt", unread),
+        ("text.pt", unread),
+    ):
         with pytest.raises(SpecDecError, match=words):
             load_authors(tmp_path / file)
 
@@ -225,6 +244,11 @@ def write(folder: Path, **changes: object) -> Path:
         {"depth": 2},
         {"depth": 0},
         {"lag": 3},
+        {"lag": True},
+        {"features": "no"},
+        {"features": False, "greedy": [1.0, 0.0], "reads": []},
+        {"width": 10**30},
+        {"scale": 10**400},
         {"low": None},
         {"low": 2.0},
         {"scale": float("nan")},
@@ -239,6 +263,7 @@ def write(folder: Path, **changes: object) -> Path:
         {"stopping": {"speed": 3}},
         {"stopping": {"stages": [[4, 0.5, 6], [2, 0.5, 6]]}},
         {"stopping": {"stages": [[1, 0.5, -1]]}},
+        {"stopping": {"stages": [[1, 0.5, float("inf")]]}},
         {"cold": 5},
     ],
     ids=str,

@@ -10,10 +10,13 @@ from specdec import stages as module
 from specdec.costs import Measured
 from specdec.decoder import SpecDecoder
 from specdec.errors import SpecDecError
+from specdec.head import AcceptanceHead
+from specdec.head_config import HeadConfig
 from specdec.paired import Cells
 from specdec.params import Sampling
-from specdec.policies.base import Policy
+from specdec.policies.base import LIMIT, Policy
 from specdec.policies.specdecpp import SpecDecPP
+from specdec.rules import Rules
 from specdec.stages import both_ways, stages, tuned
 from specdec.stopping import Stopping
 from specdec.threshold import Costs, Window
@@ -89,16 +92,37 @@ def test_both_ways_write_every_text_and_take_turns() -> None:
     assert all(seconds > 0 for cells in arms for row in cells.seconds for seconds in row)
 
 
-@pytest.mark.usefixtures("tried")
-def test_only_what_the_head_was_trained_for_is_tuned_and_what_is_not_asked_for_stays() -> None:
+def tuned_at(head: AcceptanceHead, *temperatures: float) -> HeadConfig:
     model = pair()
-    assert model.head is not None
-    known = model.head.with_stopping(Stopping(0.5, stages=((2, 0.3, 5), (4, 0.9, 9))), Stopping(0.4))
-    of = SpecDecoder(model.target, model.draft, head=known)
-    found = tuned(of, Windows([], WINDOWS), PROMPTS, (4,), temperatures=(1.0,)).config
-    assert found.stopping.stages[0] == (2, 0.3, 5)
-    assert [size for size, _, _ in found.stopping.stages] == [2, 4]
-    assert found.stopping.stages[1] != (4, 0.9, 9)
-    assert found.cold == Stopping(0.4)
+    of = SpecDecoder(model.target, model.draft, head=head)
+    return tuned(of, Windows(WINDOWS, WINDOWS), PROMPTS, (4, 1, 4), temperatures=temperatures).config
+
+
+@pytest.mark.usefixtures("tried")
+def test_what_is_not_tuned_stays_as_it_was() -> None:
+    blank = AcceptanceHead(HeadConfig(4, 1)).eval()
+    stopping, cold = Stopping(0.5, stages=((2, 0.3, 5),)), Stopping(0.4)
+    warmed = tuned_at(blank.with_stopping(stopping, cold), 1.0)
+    assert [size for size, _, _ in warmed.stopping.stages] == [1, 4]
+    assert (warmed.stopping.threshold, warmed.cold) == (0.5, cold)
+    chilled = tuned_at(blank.with_stopping(stopping, cold), 0.0)
+    assert chilled.stopping == stopping
+    assert chilled.cold is not None
+    assert [size for size, _, _ in chilled.cold.stages] == [1, 4]
+    # One rule for all temperatures serves temperature 0 until another is tuned for it.
+    assert tuned_at(blank.with_stopping(stopping), 1.0).cold == stopping
+
+
+@pytest.mark.usefixtures("tried")
+def test_a_head_of_temperature_0_alone_has_one_rule_which_its_stand_in_heeds_too(tried: dict[int, float]) -> None:
+    tried[4] = 0.9
+    config = tuned_at(AcceptanceHead(HeadConfig(4, 1, high=0.0)).eval(), 0.0)
+    assert config.cold is None
+    stand_in, note = Rules(None, "logistic", config, drafts=True).at(1.0)
+    assert "not 1" in note
+    assert [stand_in.limit(batch) for batch in (1, 4)] == [LIMIT, 0]
+
+
+def test_temperatures_that_the_head_does_not_know_are_not_tuned() -> None:
     with pytest.raises(SpecDecError, match="trained for temperatures 0 to 1, not 2"):
-        tuned(of, Windows([], WINDOWS), PROMPTS, (4,), temperatures=(2.0,))
+        tuned_at(AcceptanceHead(HeadConfig(4, 1)).eval(), 2.0)

@@ -18,6 +18,7 @@ def test_a_shipped_head_fits_its_draft(name: str) -> None:
     assert model.draft is not None
     head, draft = load_head(zoo.path(name) / model.head), load(zoo.path(model.draft)).model
     head.check(draft.width, draft.name)
-    for heat in (0.0, 1.0):
-        assert head.config.stopping_at(heat).threshold is not None
-        assert head.config.stopping_at(heat).stages
+    for tuned in (head.config.stopping, head.config.cold):
+        assert tuned is not None
+        assert tuned.threshold is not None
+        assert tuned.stages

@@ -182,3 +182,5 @@ def test_the_heuristic_never_drafts_more_than_its_maximum() -> None:
     assert rule.limit(1) == 8
     rule.learn([Signal()] * 8, 8)
     assert rule.limit(1) == 8
+    rule.learn([Signal()] * 8, 3)
+    assert rule.limit(1) == 7
