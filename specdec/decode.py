@@ -35,7 +35,7 @@ class Batch:
         self.rows: list[Row] = []
         self._target, self._cache = target, target.new_cache()
         self._proposer = Proposer(draft, head) if draft else None
-        self._regroup()
+        self._group: Warper | None = None
 
     @property
     def nbytes(self) -> int:
@@ -50,7 +50,7 @@ class Batch:
         if self._proposer:
             self._proposer.add(rows)
         self.rows += rows
-        self._regroup()
+        self._group = None
 
     def step(self) -> list[Row]:
         """One round of every row; returns the rows that it ended (they have left the batch)."""
@@ -143,8 +143,11 @@ class Batch:
             self._proposer.drop(row)
         self.rows[index] = self.rows[-1]
         self.rows.pop()
-        self._regroup()
+        self._group = None
 
-    def _regroup(self) -> None:
-        """Work out anew what depends on which rows are here."""
-        self._warper = Warper([row.sampling for row in self.rows], self._target.dtype, self._target.device)
+    @property
+    def _warper(self) -> Warper:
+        """Of the rows here; made when it is first wanted, for rows come and go several at a time."""
+        if self._group is None:
+            self._group = Warper([row.sampling for row in self.rows], self._target.dtype, self._target.device)
+        return self._group

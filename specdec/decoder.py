@@ -25,7 +25,7 @@ from specdec.text import TextStream
 
 _PIECE = 512
 """Tokens of one text in one pass."""
-_KEPT = 512 << 20
+_KEPT = 768 << 20
 """Bytes of keys and values up to which their room is kept for the next call: what an operating system has to find anew,
 page by page, takes as long as a dozen steps."""
 

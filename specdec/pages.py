@@ -19,8 +19,9 @@ from specdec.spans import FreshSpan, GatheredSpan, PagedSpan, Span
 
 PAGE = 48
 """Slots of a page, of which a row leaves half of one unused on average."""
-_FEWEST, _KEPT = 64, 512
-"""Pages that there is room for at least, and at most where no row is left."""
+_FEWEST, _KEPT = 64, 192 << 20
+"""Pages, and bytes of them, that are made at once and kept where fewer are in use. On a CPU memory is touched, and so
+taken, only when it is used."""
 
 
 class _Layout(NamedTuple):
@@ -37,6 +38,7 @@ class Pages:
 
     def __init__(self, layers: int, kv_heads: int, head_dim: int, dtype: torch.dtype, device: torch.device) -> None:
         self._pool = torch.empty(layers, 2, 0, kv_heads, PAGE, head_dim, dtype=dtype, device=device)
+        self._kept = max(_FEWEST, _KEPT // (layers * 2 * kv_heads * PAGE * head_dim * self._pool.element_size()))
         self._rows = list[list[int]]()
         # The row of each page in use.
         self._owners = list[int]()
@@ -62,7 +64,7 @@ class Pages:
             for page in last:
                 self._owners[page] = row
         self._all = None
-        kept = max(_FEWEST, 2 * len(self._owners))
+        kept = max(self._kept, 2 * len(self._owners))
         if 2 * kept <= self._pool.shape[2]:
             self._resize(kept, len(self._owners))
 
@@ -74,8 +76,8 @@ class Pages:
     def clear(self) -> None:
         """Forget all rows, and give back what room they took beyond the common."""
         self._rows, self._owners, self._all = [], [], None
-        if self._pool.shape[2] > _KEPT:
-            self._resize(_KEPT, 0)
+        if self._pool.shape[2] > self._kept:
+            self._resize(self._kept, 0)
 
     def fill(self, row: int, data: Tensor) -> None:
         """Let an empty row hold so much. data: [layers, 2, kv_heads, tokens, head_dim]."""
@@ -177,7 +179,7 @@ class Pages:
         missing = [row for row, need in zip(rows, needed, strict=True) for _ in range(need - len(self._rows[row]))]
         used = len(self._owners)
         if used + len(missing) > self._pool.shape[2]:
-            self._resize(max(_FEWEST, 3 * (used + len(missing)) // 2), used)
+            self._resize(max(self._kept, 3 * (used + len(missing)) // 2), used)
         self._pool[:, :, used : used + len(missing)] = 0.0
         for page, row in enumerate(missing, used):
             self._rows[row].append(page)

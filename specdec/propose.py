@@ -27,7 +27,7 @@ class Proposer:
         self.rows: list[Row] = []
         self._draft, self._head, self._cache = draft, head, draft.new_cache()
         self._name = f"draft {draft.name}"
-        self._regroup()
+        self._stale = True
 
     @property
     def nbytes(self) -> int:
@@ -39,7 +39,7 @@ class Proposer:
         for _ in rows:
             self._cache.add_row()
         self.rows += rows
-        self._regroup()
+        self._stale = True
 
     def drop(self, row: Row) -> None:
         """Take a row out; the last row moves into its place."""
@@ -48,7 +48,7 @@ class Proposer:
             self._cache.drop_row(index)
         self.rows[index] = self.rows[-1]
         self.rows.pop()
-        self._regroup()
+        self._stale = True
 
     def propose(self, among: int | None = None) -> list[Draft]:
         """Draft for each row until its policy stops it, its bound is reached, or the text would be over.
@@ -57,6 +57,9 @@ class Proposer:
         """
         among = len(self.rows) if among is None else among
         drafts = [Draft() for _ in self.rows]
+        policies = {id(row.policy): row.policy for row in self.rows}
+        if not any(policy.limit(among) for policy in policies.values()):
+            return drafts
         bounds = [min(row.most_drafts(among), self._draft.context - len(row.tokens) + 1) for row in self.rows]
         active = [index for index, bound in enumerate(bounds) if bound > 0]
         if active:
@@ -74,6 +77,9 @@ class Proposer:
         return sum(len(row.tokens) - length for row, length in zip(self.rows, self._cache.lengths, strict=True))
 
     def _propose(self, active: list[int], bounds: list[int], drafts: list[Draft], among: int) -> None:
+        if self._stale:
+            # Only now: rows come and go several at a time, and where nothing is drafted for nothing.
+            self._regroup()
         lengths, rows = self._cache.lengths, self.rows
         new = [index for index in active if lengths[index] == 0]
         if new:
@@ -144,6 +150,7 @@ class Proposer:
 
     def _regroup(self) -> None:
         """Work out anew what depends on which rows are here."""
+        self._stale = False
         self._warper = Warper([row.sampling for row in self.rows], self._draft.dtype, self._draft.device)
         self._needs: frozenset[Need] = frozenset().union(*(row.policy.needs for row in self.rows))
         self._asked = self._head if "head" in self._needs else None

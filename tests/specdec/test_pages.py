@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from specdec import pages
 from specdec.cache import KVCache
 from specdec.llama import LeanLlama
 from specdec.models import LanguageModel, feed, read
@@ -152,7 +153,8 @@ def test_long_rows_leave_pages_whatever_room_there_was_before() -> None:
 
 
 @torch.inference_mode()
-def test_what_rows_took_is_given_back_when_they_move() -> None:
+def test_what_rows_took_is_given_back_when_they_move(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "_KEPT", 0)
     tiny = model()
     few, many = ([TEXTS[0] * 19] * count for count in (4, 20))
     alone = joined(tiny, few[:1]).nbytes
@@ -201,6 +203,7 @@ def test_rows_of_which_only_some_are_empty_are_read_together(opened: list[Span])
 @torch.inference_mode()
 @pytest.mark.parametrize("steps", [1, 2])
 def test_what_fails_half_way_leaves_the_rows_as_they_were(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "_KEPT", 0)
     tiny, honest, calls = model(), Pages._resize, [0]
 
     def resize(self: Pages, pages: int, used: int) -> None:
@@ -227,20 +230,31 @@ def test_what_fails_half_way_leaves_the_rows_as_they_were(steps: int, monkeypatc
     assert torch.allclose(found[:4], expected, atol=1e-12)
 
 
-def test_pages_are_taken_again_and_given_back() -> None:
-    pages = Pages(1, 1, 2, torch.float32, torch.device("cpu"))
+def test_pages_are_made_and_kept_by_the_hundred_before_they_are_used() -> None:
+    many = Pages(1, 1, 2, torch.float32, torch.device("cpu"))
+    many.add_row()
+    many.fill(0, torch.zeros(1, 2, 1, 100, 2))
+    made = many.nbytes
+    many.drop_row(0)
+    many.clear()
+    assert many.nbytes == made > 100 * pages.PAGE * 2 * 2 * 4
+
+
+def test_pages_are_taken_again_and_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "_KEPT", 0)
+    some = Pages(1, 1, 2, torch.float32, torch.device("cpu"))
     for row in range(3):
-        pages.add_row()
-        pages.fill(row, torch.full((1, 2, 1, 9000 if row == 1 else 100, 2), float(row)))
-    full = pages.nbytes
-    pages.drop_row(1)
-    assert pages.nbytes < full
-    assert [torch.unique(pages.held(row, 100)).tolist() for row in range(2)] == [[0.0], [2.0]]
-    pages.drop_row(0)
-    pages.add_row()
-    pages.fill(1, torch.ones(1, 2, 1, 100, 2))
-    assert len(pages._owners) == 6
-    assert torch.unique(pages.held(1, 100)).tolist() == [1.0]
+        some.add_row()
+        some.fill(row, torch.full((1, 2, 1, 9000 if row == 1 else 100, 2), float(row)))
+    full = some.nbytes
+    some.drop_row(1)
+    assert some.nbytes < full
+    assert [torch.unique(some.held(row, 100)).tolist() for row in range(2)] == [[0.0], [2.0]]
+    some.drop_row(0)
+    some.add_row()
+    some.fill(1, torch.ones(1, 2, 1, 100, 2))
+    assert len(some._owners) == 6
+    assert torch.unique(some.held(1, 100)).tolist() == [1.0]
 
 
 @pytest.fixture
