@@ -16,8 +16,9 @@ from specdec.stopping import Stopping
 FEATURES = ("token_logit", "peak_logit", "place", "temperature")
 """logit of q(x) and of max q, place in the round and temperature, each divided by its one of SCALES. The entropy of q
 adds nothing to these (docs/speculation.md), and is dear to compute."""
-_LARGEST = 1e30
 SCALES = (5.0, 5.0, float(LIMIT), 1.0)
+_LARGEST = 1e30
+"""Of the numbers of a configuration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,8 @@ class HeadConfig:
     chance σ(sure_scale·logit q + sure_shift). Most tokens are such ones, and there is little to learn about them.
     2 = all are asked about. greedy: (scale, shift) of the same at temperature 0, where no token is asked about then;
     None = as at other temperatures. asked: the share of drafted tokens that are asked about, where any are.
-    stopping: what was tuned with the head. cold: the same at temperature 0; None = as above it.
+    stopping: what was tuned with the head. cold: the same at temperature 0; None = as above it. Raises ValueError for
+    what no head can be.
     """
 
     width: int

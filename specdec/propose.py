@@ -27,7 +27,7 @@ class Proposer:
         self.rows: list[Row] = []
         self._draft, self._head, self._cache = draft, head, draft.new_cache()
         self._name = f"draft {draft.name}"
-        self._stale = True
+        self._regroup()
 
     @property
     def nbytes(self) -> int:
@@ -60,7 +60,7 @@ class Proposer:
         policies = {id(row.policy): row.policy for row in self.rows}
         if not any(policy.limit(among) for policy in policies.values()):
             return drafts
-        bounds = [min(row.most_drafts(among), self._draft.context - len(row.tokens) + 1) for row in self.rows]
+        bounds = [self._bound(index, among) for index in range(len(self.rows))]
         active = [index for index, bound in enumerate(bounds) if bound > 0]
         if active:
             with torch.inference_mode():
@@ -75,6 +75,14 @@ class Proposer:
     def unread(self) -> int:
         """Tokens that the draft has yet to read before it can propose."""
         return sum(len(row.tokens) - length for row, length in zip(self.rows, self._cache.lengths, strict=True))
+
+    def _bound(self, index: int, among: int) -> int:
+        """The most tokens to draft for a row. One that began without drafts goes on without them until it is alone: for
+        what is left of it the draft would have to read it all (of 64 rows, it took longer than it saved)."""
+        row = self.rows[index]
+        if row.rounds and among > 1 and not self._cache.lengths[index]:
+            return 0
+        return min(row.most_drafts(among), self._draft.context - len(row.tokens) + 1)
 
     def _propose(self, active: list[int], bounds: list[int], drafts: list[Draft], among: int) -> None:
         if self._stale:

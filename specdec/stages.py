@@ -41,8 +41,8 @@ def tuned(
     tokens: int = 100,
     say: Callable[[str], None] = lambda line: None,
 ) -> AcceptanceHead:
-    """The pair's head with stages found for temperature 0 and for those above it, as far as they are among
-    `temperatures` (≥ 1, of those trained for); all else as in `stages`."""
+    """The pair's head with stages found for temperature 0, for those above it, or for both, as `temperatures` has them
+    (at least one, of those trained for); all else as in `stages`."""
     assert pair.head is not None
     config = pair.head.config
     if bad := [heat for heat in temperatures if not pair.head.covers(heat)]:

@@ -17,6 +17,7 @@ from specdec.head import AcceptanceHead
 from specdec.head_config import HeadConfig
 from specdec.models import Loaded
 from specdec.policies import NAMES
+from specdec.policies.specdecpp import SpecDecPP
 from specdec.spans import Span
 from specdec.stopping import Stopping
 from tests.specdec.tiny import TableModel
@@ -492,3 +493,23 @@ def test_with_lengths_tuned_by_the_number_of_rows_a_seed_fixes_the_law_and_not_t
     # What no round's length can change, it does not.
     cold = [replace(sampling, temperature=0) for sampling in samplings]
     assert [pair.generate([[1]], one)[0].tokens for one in cold] == [r.tokens for r in pair.generate([[1]] * 12, cold)]
+
+
+def test_a_row_that_began_without_drafts_goes_on_without_until_it_is_alone() -> None:
+    # Nothing is drafted among three rows, up to four tokens among fewer.
+    pair = SpecDecoder(model(), model(2), SpecDecPP(1.0, stages=((1, 1.0, 4), (3, 1.0, 0))), head=head())
+    lengths = (4, 12, 30)
+    batch = pair.batch()
+    rows = [pair.row(i, [1], Sampling(max_tokens=n, temperature=0)) for i, n in enumerate(lengths)]
+    batch.add(rows)
+    while len(batch.rows) > 1:
+        batch.step()
+    assert [row.drafted for row in rows] == [0, 0, 0]
+    newcomer = pair.row(3, [2], Sampling(max_tokens=6, temperature=0))
+    batch.add([newcomer])
+    batch.step()
+    assert newcomer.drafted > 0
+    assert rows[2].drafted == 0
+    while batch.rows:
+        batch.step()
+    assert rows[2].drafted > 0
