@@ -27,7 +27,7 @@ BATCHES = (1, 2, 4, 8, 16, 64)
 MARGIN = 1.03
 """Drafting has to be so many times as fast; less is within what a trial can tell."""
 _TURNS = 4
-_FEWEST = 16
+_FEWEST = 48
 """Prompts of a trial at least; twice the batch where that is more, so that places come free in it and are filled."""
 
 
