@@ -23,6 +23,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -113,8 +114,12 @@ def head_for(pair: Pair, folder: Path, temperature: float) -> SpecDecoder:
     return SpecDecoder(loaded.target, loaded.draft, head=tuned)
 
 
-def measured(name: str, pair: Pair, options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
-    """Tables of one pair as Markdown, and what they hold."""
+Figures = tuple[str, dict[str, Any]]
+"""Tables of one pair as Markdown, and what they hold."""
+
+
+def measured(name: str, pair: Pair, options: argparse.Namespace, keep: Callable[[Figures], None]) -> None:
+    """Measure one pair. keep: is given what there is each time there is more, for it takes an hour."""
     from dataclasses import asdict, replace
 
     from bench.fixed_lengths import screened
@@ -140,15 +145,16 @@ def measured(name: str, pair: Pair, options: argparse.Namespace) -> tuple[str, d
         outcomes += bench(decoder, prompts, plan, foreign, said)
     text = "\n".join([f"## {name}: {pair.target.name} with {pair.draft.name}\n", markdown(outcomes), *screens])
     print(text, flush=True)
-    plan = replace(plan, temperatures=heats)
-    points = (
-        crossover(_for_batches(pair, options, said), prompts, plan, options.batches, said) if options.batches else []
-    )
-    print(batches(points), flush=True)
+    keep((text, {**as_json(outcomes), "batches": []}))
     if options.plot:
         pareto(outcomes, options.plot.with_stem(f"{options.plot.stem}-{name}"))
+    if not options.batches:
+        return
+    plan = replace(plan, temperatures=heats)
+    points = crossover(_for_batches(pair, options, said), prompts, plan, options.batches, said)
+    print(batches(points), flush=True)
     text += f"\n### By batch\n\n{batches(points)}"
-    return text, {**as_json(outcomes), "batches": [asdict(point) for point in points]}
+    keep((text, {**as_json(outcomes), "batches": [asdict(point) for point in points]}))
 
 
 def _for_batches(pair: Pair, options: argparse.Namespace, say: Callable[[str], None]) -> SpecDecoder:
@@ -236,11 +242,11 @@ def _wrong(options: argparse.Namespace) -> str | None:
     return None if unknown is None else f"the head does not know temperature {unknown:g}: leave --batches empty there"
 
 
-def _json(found: dict[str, tuple[str, dict[str, Any]]]) -> str:
+def _json(found: dict[str, Figures]) -> str:
     return json.dumps({"bench": "specdec_pairs", **{name: figures for name, (_, figures) in found.items()}})
 
 
-def _keep(found: dict[str, tuple[str, dict[str, Any]]], options: argparse.Namespace) -> None:
+def _keep(found: dict[str, Figures], options: argparse.Namespace) -> None:
     if options.page:
         options.page.write_text("\n".join(text for text, _ in found.values()))
     if options.json:
@@ -252,18 +258,20 @@ def main() -> None:
 
     from specdec.errors import SpecDecError
 
-    options = _read()
+    options, found = _read(), dict[str, Figures]()
     torch.set_num_threads(1)
+
+    def keep(name: str, figures: Figures) -> None:
+        found[name] = figures
+        _keep(found, options)
+
     with tempfile.TemporaryDirectory() as work:
         known = pairs(Path(work), options.target, options.draft)
-        found = dict[str, tuple[str, dict[str, Any]]]()
         for name in options.pairs:
             try:
-                found[name] = measured(name, known[name], options)
+                measured(name, known[name], options, partial(keep, name))
             except SpecDecError as error:
                 sys.exit(f"specdec_pairs: {error}")
-            # After each pair, for the next takes an hour.
-            _keep(found, options)
     print(_json(found))
 
 

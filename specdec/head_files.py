@@ -66,7 +66,9 @@ def load_authors(file: str | Path | Mapping[str, Tensor], *, shared_blocks: bool
         for place, number in enumerate(blocks):
             mine |= {f"blocks.{place}.linear.{kind}": _named(state, number, kind) for kind in _KINDS}
         if shared_blocks and any(
-            not torch.equal(mine[f"blocks.0.{name[9:]}"], mine[name]) for name in mine if _repeated(name)
+            not torch.equal(_named(state, blocks[0], kind), _named(state, number, kind))
+            for number in blocks
+            for kind in _KINDS
         ):
             raise ValueError("its blocks differ")
         head = AcceptanceHead(

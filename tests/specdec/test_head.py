@@ -182,6 +182,10 @@ def test_the_authors_checkpoints_are_read_with_their_shared_block() -> None:
     assert sum(p.numel() for p in head.parameters()) == 20 + 10
 
 
+def test_as_many_blocks_as_the_authors_like_are_read() -> None:
+    assert load_authors(authors(12)).config.depth == 12
+
+
 @pytest.mark.parametrize("name", ["theirs.pt", "theirs.safetensors"])
 def test_the_authors_checkpoints_are_read_from_files(name: str, tmp_path: Path) -> None:
     state, file = authors(1), tmp_path / name
